@@ -97,6 +97,19 @@ static mp_status host_digest_rows(void *self, const mp_rows_region *regions, int
     return MP_OK;
 }
 
+mp_status mp_space_inspect(const mp_space *space, const mp_inspection *what, mp_error *err) {
+    mp_status status = MP_OK;
+    if (space->inspect) return space->inspect(space->self, what, err);
+    if (what->region_count) status = space->survey(space->self, what->regions, what->region_count, err);
+    if (status == MP_OK && what->rows_count)
+        status = space->digest_rows(space->self, what->rows, what->rows_count, err);
+    for (int i = 0; i < what->reading_count && status == MP_OK; i++) {
+        const mp_reading *r = &what->readings[i];
+        status = space->read(space->self, r->to, r->from, r->bytes, err);
+    }
+    return status;
+}
+
 uint64_t mp_space_row_digest(const void *row, size_t bytes) {
     return mp_digest_of_bytes(row, bytes);
 }

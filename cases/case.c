@@ -172,14 +172,14 @@ static mp_status match_field(const mp_case *c, const char *name, char first, boo
 }
 
 mp_status mp_case_match(const mp_case *c, const char *expr, bool *matched, mp_error *err) {
-    char canonical[MP_CASE_TEXT_MAX], word[WORD_SIZE];
+    char canonical[MP_CASE_TEXT_MAX] = "", word[WORD_SIZE];
     if (is_blank(expr))
         return mp_fail(err, MP_EINPUT, "an empty match expression: expected terms, as in M>16 act=silu");
-    mp_case_text(c, canonical, sizeof canonical);
     *matched = true;
     while (next_word(&expr, word)) {
         char *op = word + strcspn(word, "=!<>");
         if (*op == 0) {
+            if (!*canonical) mp_case_text(c, canonical, sizeof canonical); /* few ask for it */
             *matched = *matched && strstr(canonical, word);
             continue;
         }

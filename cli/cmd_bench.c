@@ -137,9 +137,6 @@ static mp_status check(const mp_args *args, mp_error *err) {
             return mp_fail(err, MP_EINPUT, "--%s goes with --against", mp_options[with[i]].name);
     if (against && mp_args_given(args, MP_OPT_BENCH_REPEAT))
         return mp_fail(err, MP_EINPUT, "--repeat does not go with --against, which runs --rounds");
-    if (args->command != MP_CMD_BENCH_KERNELS && args->case_count > 1)
-        return mp_fail(err, MP_EINPUT, "%s times one case, not %zu", mp_commands[args->command].name,
-                       args->case_count);
     return MP_OK;
 }
 

@@ -408,7 +408,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
                            "value, one signed byte each, compressed by zlib, as ref/predict keeps them."},
     [MP_OPT_BENCH_CASE] = {"case", 0, MP_TAKES_TEXT, "TEXT", .commands = BENCH, .repeats = KERNELS,
                            .summary = "the case that is timed, as `name=value ...`",
-                           .details = "With --against there may be several."},
+                           .details = "Of `bench kernels` there may be several."},
     [MP_OPT_BENCH_REPEAT] = {"repeat", 0, MP_TAKES_NUMBER, "N", 1, 10000, .fallback = "10",
                              .commands = KERNELS, .summary = "timed runs"},
     [MP_OPT_BENCH_AGAINST] =

@@ -111,8 +111,7 @@ static bool comes_along(const mp_cuda *cuda, const mp_reading *r) {
     return r->bytes > 0 && mp_can_deliver(cuda, r->bytes);
 }
 
-mp_status mp_read_all(void *self, const mp_reading *readings, int count, mp_error *err) {
-    mp_cuda *cuda = self;
+mp_status mp_read_all(mp_cuda *cuda, const mp_reading *readings, int count, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     const char *staged[MP_DELIVERIES] = {0};

@@ -114,8 +114,8 @@ mp_status mp_deliver_pattern(mp_cuda *cuda, CUdeviceptr to, size_t bytes, uint32
 mp_status mp_deliver_copy(mp_cuda *cuda, CUdeviceptr to, const void *from, size_t bytes, mp_error *err);
 /* Begins what was put off, on the default stream. */
 mp_status mp_deliver(mp_cuda *cuda, mp_error *err);
-/* The space's read_all: what is small comes by one launch. */
-mp_status mp_read_all(void *self, const mp_reading *readings, int count, mp_error *err);
+/* Reads several places: what is small comes by one launch. */
+mp_status mp_read_all(mp_cuda *cuda, const mp_reading *readings, int count, mp_error *err);
 /* What was put off for this memory is not done any more: nobody has it. */
 void mp_deliver_nothing(mp_cuda *cuda, CUdeviceptr base, size_t bytes);
 void mp_deliveries_close(mp_cuda *cuda);
@@ -126,6 +126,7 @@ void mp_run_events_close(mp_cuda *cuda);
 /* survey.c: the space's functions of these names. */
 mp_status mp_cuda_survey(void *self, mp_region *regions, int count, mp_error *err);
 mp_status mp_cuda_digest_rows(void *self, const mp_rows_region *regions, int count, mp_error *err);
+mp_status mp_cuda_inspect(void *self, const mp_inspection *what, mp_error *err);
 
 void mp_streams_close(mp_cuda *cuda); /* streams.c */
 

@@ -90,6 +90,7 @@ out:
 void mp_cuda_make_space(mp_cuda *cuda) {
     cuda->space = (mp_space){.name = "device buffer ",
                              .keeps = true,
+                             .one_digest = cuda->can_compile,
                              .self = cuda,
                              .alloc = device_alloc,
                              .free = device_free,
@@ -98,7 +99,7 @@ void mp_cuda_make_space(mp_cuda *cuda) {
                              .copy = device_copy,
                              .survey = mp_cuda_survey,
                              .digest_rows = cuda->can_compile ? mp_cuda_digest_rows : NULL,
-                             .read_all = mp_read_all};
+                             .inspect = mp_cuda_inspect};
 }
 
 const mp_space *mp_cuda_space(mp_cuda *cuda) {

@@ -83,68 +83,110 @@ static mp_status take_findings(const mp_cuda *cuda, const mp_survey_region *foun
     return MP_OK;
 }
 
-mp_status mp_cuda_survey(void *self, mp_region *regions, int count, mp_error *err) {
-    mp_cuda *cuda = self;
-    const mp_driver *driver = cuda->driver;
+/* An inspection under way: what its kernels find lies in scratch memory until all of it comes home. */
+typedef struct inspected {
+    const mp_inspection *what;
+    mp_survey_region *table; /* [region_count], then digests of all rows */
+    uint64_t *digests;
+    size_t table_bytes, digest_bytes;
+    CUdeviceptr scratch;
+} inspected;
+
+static mp_status begin_survey(mp_cuda *cuda, const inspected *x, mp_error *err) {
     mp_status status = MP_OK;
     CUfunction function = NULL;
-    CUdeviceptr d_table = 0;
     const mp_kernel kernel = mp_kernel_survey("survey");
-    const size_t bytes = (size_t)count * sizeof(mp_survey_region);
-    mp_survey_region *table = NULL;
-    if (!cuda->can_compile)
-        for (int i = 0; i < count && status == MP_OK; i++) status = host_survey(cuda, &regions[i], err);
-    if (!cuda->can_compile || count == 0) return status;
-    if (!(table = malloc(bytes))) return mp_fail(err, MP_EMEMORY, "no memory to look at %d buffers", count);
+    const int count = x->what->region_count;
+    if (count == 0) return MP_OK;
     for (int i = 0; i < count; i++)
-        table[i] = (mp_survey_region){.data = address(regions[i].data),
-                                      .bytes = regions[i].bytes,
-                                      .digested = regions[i].digested,
-                                      .first_changed = ~0ull};
+        x->table[i] = (mp_survey_region){.data = address(x->what->regions[i].data),
+                                         .bytes = x->what->regions[i].bytes,
+                                         .digested = x->what->regions[i].digested,
+                                         .first_changed = ~0ull};
     MP_DO(mp_cuda_function(cuda, &kernel, &function, err));
-    MP_DO(take_scratch(cuda, bytes, &d_table, err));
-    MP_DO(mp_deliver_copy(cuda, d_table, table, bytes, err));
+    MP_DO(mp_deliver_copy(cuda, x->scratch, x->table, x->table_bytes, err));
     mp_survey_params params = {
-        .regions = d_table, .count = count, .zone_bytes = MP_GUARD_BYTES, .pattern = MP_GUARD_PATTERN};
+        .regions = x->scratch, .count = count, .zone_bytes = MP_GUARD_BYTES, .pattern = MP_GUARD_PATTERN};
     MP_DO(mp_cuda_launch(cuda, NULL, function, blocks_of(cuda), THREADS, 0, &params, err));
-    MP_CU(cuMemcpyDtoH_v2(table, d_table, bytes));
-    for (int i = 0; i < count; i++) MP_DO(take_findings(cuda, &table[i], &regions[i], err));
 out:
-    mp_pool_keep(cuda, d_table);
-    free(table);
     return status;
 }
 
-mp_status mp_cuda_digest_rows(void *self, const mp_rows_region *regions, int count, mp_error *err) {
-    mp_cuda *cuda = self;
-    const mp_driver *driver = cuda->driver;
+static mp_status begin_digests(mp_cuda *cuda, const inspected *x, mp_error *err) {
     mp_status status = MP_OK;
     CUfunction function = NULL;
-    CUdeviceptr d_digests = 0;
     const mp_kernel kernel = mp_kernel_survey("digest_rows");
-    uint64_t *digests = NULL;
-    size_t all = 0, at = 0;
-    for (int i = 0; i < count; i++) all += (size_t)regions[i].rows;
-    const size_t bytes = all * sizeof *digests;
-    if (all == 0) return MP_OK;
-    if (!(digests = malloc(bytes))) return mp_fail(err, MP_EMEMORY, "no memory for %zu digests", all);
+    CUdeviceptr at = x->scratch + x->table_bytes;
+    if (x->digest_bytes == 0) return MP_OK;
     MP_DO(mp_cuda_function(cuda, &kernel, &function, err));
-    MP_DO(take_scratch(cuda, bytes, &d_digests, err));
-    for (const mp_rows_region *r = regions; r < regions + count; at += (size_t)r++->rows) {
+    for (int i = 0; i < x->what->rows_count; i++) {
+        const mp_rows_region *r = &x->what->rows[i];
         const int64_t wanted = (r->rows + THREADS / WARP - 1) / (THREADS / WARP),
                       blocks = wanted < blocks_of(cuda) ? wanted : blocks_of(cuda);
-        mp_digest_rows_params params = {.data = address(r->data),
-                                        .digest = d_digests + at * sizeof *digests,
-                                        .rows = r->rows,
-                                        .row_bytes = (long long)r->row_bytes};
+        mp_digest_rows_params params = {
+            .data = address(r->data), .digest = at, .rows = r->rows, .row_bytes = (long long)r->row_bytes};
         if (r->rows > 0) MP_DO(mp_cuda_launch(cuda, NULL, function, blocks, THREADS, 0, &params, err));
+        at += (size_t)r->rows * sizeof *x->digests;
     }
-    MP_CU(cuMemcpyDtoH_v2(digests, d_digests, bytes));
-    at = 0;
-    for (const mp_rows_region *r = regions; r < regions + count; at += (size_t)r++->rows)
-        memcpy(r->digest, digests + at, (size_t)r->rows * sizeof *digests);
 out:
-    mp_pool_keep(cuda, d_digests);
-    free(digests);
     return status;
+}
+
+static mp_status bring_home(mp_cuda *cuda, const inspected *x, mp_error *err) {
+    const mp_inspection *what = x->what;
+    mp_reading *readings = malloc(((size_t)what->reading_count + 2) * sizeof *readings);
+    int count = 0;
+    if (!readings) return mp_fail(err, MP_EMEMORY, "no memory to read %d buffers", what->reading_count);
+    if (x->table_bytes)
+        readings[count++] = (mp_reading){x->table, (const void *)(uintptr_t)x->scratch, x->table_bytes};
+    if (x->digest_bytes)
+        readings[count++] =
+            (mp_reading){x->digests, (const void *)(uintptr_t)(x->scratch + x->table_bytes), x->digest_bytes};
+    for (int i = 0; i < what->reading_count; i++) readings[count++] = what->readings[i];
+    const mp_status status = mp_read_all(cuda, readings, count, err);
+    free(readings);
+    return status;
+}
+
+static mp_status inspect(mp_cuda *cuda, const mp_inspection *what, mp_error *err) {
+    mp_status status = MP_OK;
+    inspected x = {.what = what, .table_bytes = (size_t)what->region_count * sizeof *x.table};
+    for (int i = 0; i < what->rows_count; i++)
+        x.digest_bytes += (size_t)what->rows[i].rows * sizeof *x.digests;
+    const size_t bytes = x.table_bytes + x.digest_bytes;
+    if (bytes && !(x.table = malloc(bytes)))
+        return mp_fail(err, MP_EMEMORY, "%zu bytes for what is found of buffers", bytes);
+    x.digests = (uint64_t *)(x.table + what->region_count);
+    if (bytes) MP_DO(take_scratch(cuda, bytes, &x.scratch, err));
+    MP_DO(begin_survey(cuda, &x, err));
+    MP_DO(begin_digests(cuda, &x, err));
+    MP_DO(bring_home(cuda, &x, err));
+    for (int i = 0; i < what->region_count; i++)
+        MP_DO(take_findings(cuda, &x.table[i], &what->regions[i], err));
+    for (int i = 0; i < what->rows_count; i++) {
+        const mp_rows_region *r = &what->rows[i];
+        memcpy(r->digest, x.digests, (size_t)r->rows * sizeof *r->digest);
+        x.digests += r->rows;
+    }
+out:
+    mp_pool_keep(cuda, x.scratch);
+    free(x.table);
+    return status;
+}
+
+mp_status mp_cuda_inspect(void *self, const mp_inspection *what, mp_error *err) {
+    mp_cuda *cuda = self;
+    mp_status status = MP_OK;
+    if (cuda->can_compile) return inspect(cuda, what, err);
+    for (int i = 0; i < what->region_count && status == MP_OK; i++)
+        status = host_survey(cuda, &what->regions[i], err);
+    return status == MP_OK ? mp_read_all(cuda, what->readings, what->reading_count, err) : status;
+}
+
+mp_status mp_cuda_survey(void *self, mp_region *regions, int count, mp_error *err) {
+    return mp_cuda_inspect(self, &(mp_inspection){.regions = regions, .region_count = count}, err);
+}
+
+mp_status mp_cuda_digest_rows(void *self, const mp_rows_region *regions, int count, mp_error *err) {
+    return mp_cuda_inspect(self, &(mp_inspection){.rows = regions, .rows_count = count}, err);
 }

@@ -49,6 +49,8 @@ typedef struct mp_loan {
 } mp_loan;
 enum { MP_LOANS = 2 * MP_TENSOR_COUNT }; /* inputs and outputs */
 
+typedef struct mp_preparation mp_preparation; /* prepare.c: kernels that are being compiled */
+
 struct mp_offload {
     mp_engine engine;
     mp_cuda *cuda;
@@ -66,9 +68,13 @@ struct mp_offload {
     CUevent landed[MP_LANDINGS];
     int64_t gemms, left_to_cpu, predicted; /* of the case */
     char name[512];
+    mp_preparation *preparation; /* NULL: none is under way */
 };
 
 extern const mp_device_texts mp_offload_texts; /* of offload/device/ */
+
+/* prepare.c: waits for what is being compiled. */
+void mp_offload_prepared(mp_offload *offload);
 
 /* ---- memory.c ---- */
 

@@ -45,6 +45,7 @@ out:
 
 void mp_offload_close(mp_offload *o) {
     if (!o) return;
+    mp_offload_prepared(o);
     if (o->cuda) {
         const mp_driver *driver = o->cuda->driver;
         mp_offload_rest(o);
@@ -67,6 +68,7 @@ bool mp_offload_is_fast(const mp_offload *o) {
 }
 
 void mp_offload_begin(mp_offload *o, const mp_inputs *in) {
+    mp_offload_prepared(o);
     mp_offload_rest(o);
     o->in = in;
     if (in) o->gemms = o->left_to_cpu = o->predicted = 0;

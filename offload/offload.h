@@ -9,6 +9,7 @@
 #ifndef MP_OFFLOAD_H
 #define MP_OFFLOAD_H
 
+#include "moeparity/contract.h"
 #include "moeparity/inputs.h"
 #include "ref/engine.h"
 
@@ -27,6 +28,12 @@ void mp_offload_close(mp_offload *offload); /* takes NULL */
 const mp_engine *mp_offload_engine(mp_offload *offload);
 /* Whether the device's float64 is at least half as fast as its float32, as that of servers' GPUs is. */
 bool mp_offload_is_fast(const mp_offload *offload);
+
+/* Begins to compile what judging such cases launches, each under its contract, into the cache on disk; without
+ * one it does nothing. The first case that begins waits for it. What was left out is compiled when it is
+ * launched. */
+void mp_offload_prepare(mp_offload *offload, const mp_case *cases, const mp_contract *contracts,
+                        size_t count);
 
 /* A case begins. Its inputs, which must not change until another begins, are uploaded once and kept while the
  * offload does not rest. NULL: none, the case has ended. */

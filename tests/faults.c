@@ -405,5 +405,9 @@ const fault faults[] = {
      "M=4 E=4 topk=2 K=384 N=192 quant=fp8-block scale_layout=column", NULL, CHECK(BOUND), MP_QUANT_X},
     {"scales of unused experts times zero", scale_of_unused_expert,
      "M=1 E=4 topk=2 K=64 N=32 quant=fp8-block data=unused", NULL, CHECK(BOUND) | CHECK(NAN), MP_GATE_UP},
+    {"act's codes have the scale of the next slot", scales_of_the_next_slot,
+     SMALL " quant=fp8-channel fused_quant=1", NULL, CHECK(BOUND), MP_QUANT_ACT},
+    {"act's numbers are not rounded before they are codes", unrounded_numbers_become_codes,
+     SMALL " quant=fp8-channel fused_quant=1", NULL, CHECK(BITS), MP_QUANT_ACT},
 };
 const size_t fault_count = sizeof faults / sizeof *faults;

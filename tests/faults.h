@@ -54,6 +54,7 @@ fault_fn expert_swapped, gate_up_bias_missing, bias_of_expert_zero, gate_up_tail
     combine_weight_missing, combine_weight_twice, combine_weight_of_filtered_slots,
     combine_weight_without_topk, combine_weight_in_dtype, combine_products_in_dtype, halves_differ,
     differs_where_combine_weighs, scales_taken_for_packed_rows, swizzled_without_padding, padding_times_zero,
-    scales_written_into_gap, scales_made_by_rows, scale_of_unused_expert;
+    scales_written_into_gap, scales_made_by_rows, scale_of_unused_expert, scales_of_the_next_slot,
+    unrounded_numbers_become_codes;
 
 #endif

@@ -4,6 +4,9 @@
 
 #include "cases/graph_tables.h"
 #include "cases/scale_layout.h"
+#include "ref/activation.h"
+#include "ref/predict/activation_f32.h"
+#include "ref/predict/quantise_f32.h"
 #include "ref/quantise.h"
 
 #include <math.h>
@@ -310,4 +313,41 @@ void powers_are_doubled(const faulty_run *run) {
         if (frexp(amax_of_row(tensor_of(run, MP_X), m) / 448, &exponent) == 0.5) bytes[m]++;
     }
     remake_codes(run, MP_QUANT_X, scale, saturating);
+}
+
+/* ---- act and its quantiser as one kernel; a scale a row, e4m3 ---- */
+
+void scales_of_the_next_slot(const faulty_run *run) {
+    const mp_tensor *scale = &run->trace->t[MP_CACHE2_SCALE];
+    mp_tensor made = copy_tensor(scale);
+    for (int64_t t = 0; t < mp_case_slots(run->c); t++)
+        mp_encode(scale->dtype, scale->data, t,
+                  mp_decode(made.dtype, made.data, (t + 1) % mp_case_slots(run->c)));
+    mp_tensor_free(&made);
+    redo_behind(run, MP_QUANT_ACT);
+}
+
+/* Float32 becomes codes without the rounding to the model's format between. */
+void unrounded_numbers_become_codes(const faulty_run *run) {
+    const mp_case *c = run->c;
+    const mp_tensor *cache1 = tensor_of(run, MP_CACHE1);
+    float *scale = run->trace->t[MP_CACHE2_SCALE].data, row[256];
+    uint8_t *codes = run->trace->t[MP_CACHE2_CODES].data;
+    if (c->N > 256 || !c->gated || c->layout != MP_ROUTE) return;
+    for (int64_t t = 0; t < mp_case_slots(c); t++) {
+        float amax = 0;
+        if (ids_of(run)[t] < 0) continue;
+        for (int64_t n = 0; n < c->N; n++) {
+            const int64_t at = t * mp_case_w1_rows(c);
+            const double gate = mp_decode(cache1->dtype, cache1->data, at + mp_gate_column(c, n)),
+                         up = mp_decode(cache1->dtype, cache1->data, at + mp_up_column(c, n));
+            row[n] =
+                mp_activate_f32((int)c->act, true, (float)gate, (float)up, (float)c->alpha, (float)c->limit);
+            amax = mp_quant_amax_f32(amax, row[n]);
+        }
+        scale[t] = mp_quant_scale_f32(amax, 448);
+        for (int64_t n = 0; n < c->N; n++)
+            codes[t * c->N + n] = (uint8_t)mp_quant_e4m3_f32(row[n] / scale[t]);
+    }
+    redo_behind(run, MP_QUANT_ACT);
 }

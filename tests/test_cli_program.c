@@ -110,7 +110,7 @@ static void bad_matrices_and_cases(void **state) {
     expect("moeparity bench kernels --rounds 8", 2, "", "--rounds goes with --against");
     expect("moeparity bench kernels --subject host", 2, "", "--subject goes with --against");
     expect("moeparity bench kernels --against ref --repeat 3", 2, "", "--repeat does not go with --against");
-    expect("moeparity bench predict --case M=1 --case M=2", 2, "", "bench predict times one case, not 2");
+    expect("moeparity bench predict --case M=1 --case M=2", 2, "", "--case is given twice");
     expect("moeparity bench kernels --subject host --against nobody", 2, "", "nobody");
     expect("moeparity bench kernels --subject host --against plugin:x.so", 2, "", "plugin:x.so is not timed");
     expect("moeparity bench reference --case M=0", 2, "", "M=0: expected at least one token to time");

@@ -71,8 +71,7 @@ static void run_jobs(void) {
 #pragma omp parallel for schedule(dynamic)
     for (int i = jobs_done; i < job_count; i++)
         if (jobs[i].compiled_by == i)
-            jobs[i].status =
-                mp_jit_compile(&jobs[i].kernel, jobs[i].architecture, NULL, NULL, &jobs[i].log, &jobs[i].err);
+            jobs[i].status = mp_jit_log(&jobs[i].kernel, jobs[i].architecture, &jobs[i].log, &jobs[i].err);
     printf("%-6s %-14s %9s %7s %6s %9s  options\n", "arch", "entry", "registers", "spills", "stack",
            "shared");
     for (int i = jobs_done; i < job_count; i++) {
@@ -310,28 +309,33 @@ static void every_stage_compiles(void **state) {
     run_jobs();
 }
 
-/* What a device runs of each scheme: every kernel of its stages, once; and with scales in tiles. */
+/* What a device runs of each scheme: every kernel of its stages, once; with scales in tiles; and where act
+ * makes the codes. */
 static void every_scheme_compiles(void **state) {
     (void)state;
     const mp_device_limits limits = {.architecture = 90, .shared_bytes = INT64_MAX};
-    int in_tiles = 0;
+    enum { USUAL, IN_TILES, FUSED, WAYS };
+    int in_tiles = 0, fused = 0;
     for (int q = MP_SCHEME_NONE + 1; q < MP_SCHEME_COUNT; q++)
-        for (int swizzled = 0; swizzled < 2; swizzled++) {
+        for (int way = USUAL; way < WAYS; way++) {
             mp_case c = mp_case_default();
             mp_config config;
             mp_kernel kernels[MP_CASE_KERNELS_MAX];
             c.quant = (mp_quant)q;
-            if (swizzled) c.scale_layout = MP_SWIZZLED;
-            if (swizzled && mp_case_validate(&c, NULL) != MP_OK) continue;
+            if (way == IN_TILES) c.scale_layout = MP_SWIZZLED;
+            c.fused_quant = way == FUSED;
+            if (way != USUAL && mp_case_validate(&c, NULL) != MP_OK) continue;
             assert_int_equal(mp_case_validate(&c, NULL), MP_OK);
             assert_int_equal(mp_config_resolve(&c, NULL, &config, NULL), MP_OK);
             const int count = mp_case_kernels(&c, &config, &limits, kernels);
             for (int k = 0; k < count; k++) {
                 add(90, kernels[k], 0, false);
                 in_tiles += strstr(kernels[k].options, "-DSWIZZLED=1") != NULL;
+                fused += strstr(kernels[k].options, "-DLANES") && strstr(kernels[k].options, "-DACT");
             }
         }
     assert_int_equal(in_tiles, 2 + 4 + 4 + 4); /* of mxfp4 the GEMMs, of others their quantisers, too */
+    assert_int_equal(fused, 8);                /* schemes whose scales are of a row, or a group */
     run_jobs();
 }
 

@@ -526,7 +526,13 @@ static void small_work_is_put_off_and_comes_to_the_same(void **state) {
     int count = 0;
     for (int i = 0; i < BUFFERS; i++)
         if (h[i].data) readings[count++] = (mp_reading){calloc(1, h[i].bytes + 1), h[i].data, h[i].bytes};
-    assert_int_equal(space->read_all(space->self, readings, count, &err), MP_OK);
+    mp_region region = {.data = readings[0].from, .bytes = readings[0].bytes, .digested = readings[0].bytes};
+    uint64_t digest;
+    const mp_rows_region row = {readings[0].from, readings[0].bytes, 1, &digest};
+    const mp_inspection all = {&region, &row, readings, 1, 1, count};
+    assert_int_equal(space->inspect(space->self, &all, &err), MP_OK);
+    assert_true(region.intact && region.digest == mp_space_row_digest(readings[0].to, region.bytes));
+    assert_true(digest == region.digest);
     for (int i = 0, k = 0; i < BUFFERS; i++) {
         if (!h[i].data) continue;
         assert_memory_equal(readings[k].to, h[i].all + MP_GUARD_BYTES, h[i].bytes);
@@ -783,6 +789,31 @@ static void a_run_that_is_begun_is_on_its_stream_and_waits_for_nothing(void **st
     }
 }
 
+/* What one block can sort is one launch; with fused_quant act is the quantiser's. */
+static void kernels_that_can_be_one_are(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int launches;
+    } rows[] = {{"M=5 E=3 topk=2 scope=align", 1},
+                {"M=8000 E=3 topk=2 scope=align", 5},
+                {"M=5 E=2000 topk=2 scope=align", 5}, /* more keys than it has room for */
+                {"M=5 E=3 topk=2 scope=align lora_adapters=3", 2},
+                {"M=5 E=3 topk=2 scope=align lora_adapters=900", 6},
+                {"M=5 E=3 topk=2 K=32 N=32 quant=fp8-channel", 7},
+                {"M=5 E=3 topk=2 K=32 N=32 quant=fp8-channel fused_quant=1", 6}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        begun b = {0};
+        mp_error err = {0};
+        if (open_begun(rows[i].text, &b, &err) != MP_OK) fail_msg("%s: %s", rows[i].text, err.text);
+        const int before = fake.launched;
+        if (begin(&b, &err) != MP_OK) fail_msg("%s: %s", rows[i].text, err.text);
+        if (fake.launched - before != rows[i].launches)
+            fail_msg("%s: %d launches", rows[i].text, fake.launched - before);
+        close_begun(&b);
+    }
+}
+
 static void the_runner_cannot_be_begun(void **state) {
     (void)state;
     begun b = {0};
@@ -890,6 +921,7 @@ int main(void) {
         cmocka_unit_test(every_scheme_is_timed),
         cmocka_unit_test(stages_that_do_not_fit_are_noted),
         cmocka_unit_test(a_run_that_is_begun_is_on_its_stream_and_waits_for_nothing),
+        cmocka_unit_test(kernels_that_can_be_one_are),
         cmocka_unit_test(the_runner_cannot_be_begun),
         cmocka_unit_test(who_waits_while_it_is_recorded_is_refused),
         cmocka_unit_test(streams_fail_cleanly_at_every_call),

@@ -9,7 +9,11 @@
 #include "tests/fake_cuda.h"
 #include "tests/ref_support.h"
 
+#include <dirent.h>
 #include <stdio.h>
+#include <unistd.h>
+
+static char cache[] = "/tmp/test_engine_choice.XXXXXX";
 
 static mp_case parsed(const char *text) {
     mp_error err = {0};
@@ -74,6 +78,46 @@ static void the_device_is_opened_when_it_pays(void **state) {
     assert_int_equal(mp_engine_choice_begin(&choice, &device, &err), MP_OK);
     assert_non_null(mp_engine_choose(&choice, &device, NULL, &small));
     mp_engine_choice_end(&choice);
+    assert_int_equal(fake.live, 0);
+}
+
+static int compiled(void) {
+    int count = 0;
+    DIR *folder = opendir(cache);
+    assert_non_null(folder);
+    for (const struct dirent *e; (e = readdir(folder));) count += strstr(e->d_name, ".cubin") != NULL;
+    closedir(folder);
+    return count;
+}
+
+/* Five kernels without options, and the two that predict a tensor core, where a row is for the device: once
+ * for all rows that share them. */
+static void what_judges_is_compiled_ahead(void **state) {
+    (void)state;
+    static const struct {
+        const char *engine, *rows[3];
+        int compiled;
+    } runs[] = {
+        {"auto", {"M=32 topk=2", "M=32 topk=3"}, 0},
+        {"cpu", {"M=4096 E=128 topk=8 K=2048 N=768"}, 0},
+        {"auto", {"M=32 topk=2", "M=4096 E=128 topk=8 K=2048 N=768", "M=8192 E=128 topk=8 K=2048 N=768"}, 7},
+        {"auto", {"M=4096 E=128 topk=8 K=2048 N=768 dtype=fp32"}, 8}};
+    mp_error err = {0};
+    mp_subject host;
+    assert_int_equal(mp_subject_open("host", &host, &err), MP_OK);
+    for (size_t i = 0; i < COUNT(runs); i++) {
+        mp_engine_choice choice;
+        mp_matrix matrix = {0};
+        const mp_settings settings = {.subject = "host", .engine = runs[i].engine};
+        for (int r = 0; r < 3 && runs[i].rows[r]; r++)
+            assert_int_equal(mp_matrix_add(&matrix, runs[i].rows[r], NULL, 0, &err), MP_OK);
+        assert_int_equal(mp_engine_choice_begin(&choice, &settings, &err), MP_OK);
+        mp_engine_prepare(&choice, &settings, &host, &matrix);
+        mp_engine_choice_end(&choice); /* waits for it */
+        assert_int_equal(compiled(), runs[i].compiled);
+        mp_matrix_free(&matrix);
+    }
+    mp_subject_close(&host);
     assert_int_equal(fake.live, 0);
 }
 
@@ -281,14 +325,19 @@ static void what_was_written_over_is_not_lent(void **state) {
 }
 
 int main(void) {
+    char command[64];
+    if (!mkdtemp(cache) || setenv("MOEPARITY_CACHE", cache, 1) != 0) return 1;
     const struct CMUnitTest tests[] = {cmocka_unit_test(large_cases_pay),
                                        cmocka_unit_test(names_are_known),
                                        cmocka_unit_test(the_device_is_opened_when_it_pays),
+                                       cmocka_unit_test(what_judges_is_compiled_ahead),
                                        cmocka_unit_test(without_a_device_the_cpu_judges),
                                        cmocka_unit_test(a_run_is_judged_on_the_device),
                                        cmocka_unit_test(a_judge_that_is_wrong_is_a_crash),
                                        cmocka_unit_test(what_fails_is_judged_again),
                                        cmocka_unit_test(what_lies_there_is_judged_there),
                                        cmocka_unit_test(what_was_written_over_is_not_lent)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    const int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    snprintf(command, sizeof command, "rm -r %s", cache);
+    return system(command) != 0 ? 1 : failed;
 }

@@ -70,15 +70,18 @@ static mp_status wait_for_all(const lanes *l, mp_error *err) {
     return status;
 }
 
+static void tell(const lanes *l, const mp_surroundings_report *report, const char *what) {
+    if (report->guard[0]) mp_check_fail(l->s->v, MP_CHECK_GUARD, "%s: %s", what, report->guard);
+    if (report->input[0]) mp_check_fail(l->s->v, MP_CHECK_INPUT, "%s: %s", what, report->input);
+}
+
 static mp_status look(const lanes *l, const lane *a, const char *what, mp_error *err) {
     mp_surroundings_report report;
     const mp_phase before = mp_phase_enter(MP_PHASE_LOOK);
     const mp_status status = mp_buffers_look(a->buffers, &report, err);
     mp_phase_enter(before);
-    if (status != MP_OK) return status;
-    if (report.guard[0]) mp_check_fail(l->s->v, MP_CHECK_GUARD, "%s: %s", what, report.guard);
-    if (report.input[0]) mp_check_fail(l->s->v, MP_CHECK_INPUT, "%s: %s", what, report.input);
-    return MP_OK;
+    if (status == MP_OK) tell(l, &report, what);
+    return status;
 }
 
 /* ---- what a run has left ---- */
@@ -104,11 +107,14 @@ static mp_status judge_bounds(const lanes *l, const numbers *n, mp_check check, 
     return status != MP_OK ? status : mp_session_judge(l->s, &run, MP_JUDGE_ALL, check, what, NULL, err);
 }
 
-static mp_status mark(const lane *a, mp_left *left, mp_error *err) {
-    const mp_phase before = mp_phase_enter(MP_PHASE_DOWNLOAD);
+/* Looks, and leaves what there is to compare. */
+static mp_status mark(const lanes *l, const lane *a, const char *what, mp_left *left, mp_error *err) {
+    mp_surroundings_report report;
+    const mp_phase before = mp_phase_enter(MP_PHASE_LOOK);
     *left = (mp_left){.buffers = a->buffers, .lent = true};
-    const mp_status status = mp_buffers_mark(a->buffers, &left->trace, err);
+    const mp_status status = mp_buffers_mark(a->buffers, &report, &left->trace, err);
     mp_phase_enter(before);
+    if (status == MP_OK) tell(l, &report, what);
     return status;
 }
 
@@ -116,8 +122,7 @@ static mp_status mark(const lane *a, mp_left *left, mp_error *err) {
 static mp_status expect(const lanes *l, const lane *a, const numbers *n, mp_check check, const char *what,
                         mp_error *err) {
     mp_left left = {0};
-    mp_status status = look(l, a, what, err);
-    if (status == MP_OK) status = mark(a, &left, err);
+    mp_status status = mark(l, a, what, &left, err);
     if (status == MP_OK)
         status = l->s->deterministic ? compare_bits(l, n, check, what, &left, err)
                                      : judge_bounds(l, n, check, what, &left, err);
@@ -206,9 +211,8 @@ static mp_status run_alone(lanes *l, const lane *a, mp_error *err) {
     if (status == MP_OK) status = wait_for_all(l, err);
     if (status == MP_OK) status = begin(l, a, err);
     if (status == MP_OK) status = wait_for_all(l, err);
-    if (status == MP_OK) status = look(l, a, "other inputs alone", err);
     mp_left left = {0};
-    if (status == MP_OK) status = mark(a, &left, err);
+    if (status == MP_OK) status = mark(l, a, "other inputs alone", &left, err);
     if (status == MP_OK) status = mp_left_fetch(&left, err);
     l->other_alone = left.trace;
     return status;

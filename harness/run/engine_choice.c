@@ -5,6 +5,7 @@
 #include "kernels/cuda.h"
 #include "offload/cross_check.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* Additions and multiplications in float64, of values and masses of both GEMMs once. 16 cores take 0.1 s for
@@ -73,6 +74,25 @@ mp_offload *mp_engine_choose(mp_engine_choice *choice, const mp_settings *settin
     if (!mp_engine_pays(c, subject && mp_cuda_is_space(subject->space))) return NULL;
     if (!choice->tried) open_offload(choice, settings, NULL);
     return choice->offload && mp_offload_is_fast(choice->offload) ? choice->offload : NULL;
+}
+
+void mp_engine_prepare(mp_engine_choice *choice, const mp_settings *settings, mp_subject *subject,
+                       const mp_matrix *matrix) {
+    mp_case *cases = malloc((matrix->count + 1) * sizeof *cases);
+    mp_contract *contracts = malloc((matrix->count + 1) * sizeof *contracts);
+    mp_offload *offload = NULL;
+    size_t count = 0;
+    mp_offer offer;
+    for (size_t i = 0; cases && contracts && i < matrix->count; i++) {
+        mp_offload *chosen = mp_engine_choose(choice, settings, subject, &matrix->rows[i].c);
+        if (!chosen || mp_subject_describe(subject, &matrix->rows[i].c, &offer, NULL) != MP_OK) continue;
+        offload = chosen;
+        cases[count] = matrix->rows[i].c;
+        contracts[count++] = offer.contract;
+    }
+    if (offload) mp_offload_prepare(offload, cases, contracts, count);
+    free(cases);
+    free(contracts);
 }
 
 void mp_engine_choice_end(mp_engine_choice *choice) {

@@ -23,6 +23,9 @@ bool mp_engine_pays(const mp_case *c, bool weights_are_there);
 /* The GPU that judges the case of a subject (or NULL: the case is of a file); NULL: the CPU does. */
 mp_offload *mp_engine_choose(mp_engine_choice *choice, const mp_settings *settings, const mp_subject *subject,
                              const mp_case *c);
+/* Compiles what judges those rows that the GPU will judge, meanwhile: mp_offload_prepare. */
+void mp_engine_prepare(mp_engine_choice *choice, const mp_settings *settings, mp_subject *subject,
+                       const mp_matrix *matrix);
 void mp_engine_choice_end(mp_engine_choice *choice);
 
 #endif

@@ -141,6 +141,7 @@ mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix
     if ((status = open_subject(options, settings->subject, &s->subject, err)) != MP_OK) return status;
     if (settings->against) status = open_subject(options, settings->against, &s->against, err);
     if (status == MP_OK) status = check_tiles(s, matrix, err);
+    if (status == MP_OK) mp_engine_prepare(&s->engine, settings, &s->subject, matrix);
     if (status == MP_OK) status = prepare_kernels(&s->subject, matrix, true, err);
     if (status == MP_OK) status = prepare_kernels(&s->against, matrix, false, err);
     if (status == MP_OK) status = tell_files(s, err);

@@ -183,6 +183,16 @@ static mp_status note_digests(mp_buffers *b, mp_tensor_set written, mp_error *er
     return status;
 }
 
+/* Of what has just been written from there, if it is small, by the host: nobody waits for the device. */
+static bool note_own_digest(mp_buffers *b, int id, const void *written) {
+    enum { SMALL = 64 << 10 };
+    const mp_placement *place = &b->place[id];
+    if (!b->space->one_digest || mp_lies_elsewhere(place) || place->bytes > SMALL) return false;
+    const mp_region region = {.intact = true, .digest = mp_space_row_digest(written, place->bytes)};
+    note_digest(b, id, &region);
+    return true;
+}
+
 static mp_copy_key key_of(const mp_buffers *b, int id, uint64_t content) {
     const mp_placement at = mp_case_placement(b->c, (mp_tensor_id)id, &b->t[id]);
     return (mp_copy_key){(mp_tensor_id)id, b->t[id].dtype, content, at};
@@ -254,7 +264,9 @@ static mp_status place_input(mp_buffers *b, int id, const mp_inputs *in, const m
     if (normal && mp_cuda_fills(b->space) && !mp_lies_elsewhere(&b->place[id]))
         return mp_cuda_fill(b->space, &b->t[id], normal, err);
     mp_tensor_make(from, NULL);
-    return mp_write_placed(b, id, from->data, err);
+    const mp_status wrote = mp_write_placed(b, id, from->data, err);
+    if (wrote == MP_OK && note_own_digest(b, id, from->data)) *written &= ~MP_IN_SET(id);
+    return wrote;
 }
 
 /* given: what the subject gets. */

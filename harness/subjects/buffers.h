@@ -43,9 +43,10 @@ mp_status mp_buffers_look(const mp_buffers *buffers, mp_surroundings_report *rep
 /* The outputs that the run has left (mp_execution.left), on the host, with the stages' times. The trace is
  * the caller's to destroy, after an error too. */
 mp_status mp_buffers_collect(mp_buffers *buffers, mp_trace *trace, mp_error *err);
-/* The same where comparing is all that is asked for: of large tensors with a row a slot or token the digests
- * of rows alone, where the space can make them, and no data; all else as above. */
-mp_status mp_buffers_mark(mp_buffers *buffers, mp_trace *trace, mp_error *err);
+/* Looks, and collects where comparing is all that is asked for: of large tensors with a row a slot or token
+ * the digests of rows alone, where the space can make them, and no data; all else as above. */
+mp_status mp_buffers_mark(mp_buffers *buffers, mp_surroundings_report *report, mp_trace *trace,
+                          mp_error *err);
 /* The data that it has left where they are, before anything else happens to the buffers. */
 mp_status mp_buffers_fetch(mp_buffers *buffers, mp_trace *trace, mp_error *err);
 void mp_buffers_close(mp_buffers *buffers); /* takes NULL */

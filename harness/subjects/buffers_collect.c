@@ -23,10 +23,21 @@ static void begin_trace(const mp_buffers *b, mp_trace *trace) {
     memcpy(trace->stage_ns, b->stage_ns, sizeof trace->stage_ns);
 }
 
-/* Where the tensor goes; *reading: what is to be read of it then, if anything is. */
-static mp_status fetch(mp_buffers *b, int id, mp_tensor *to, mp_reading *reading, mp_error *err) {
+/* What is asked of the space at once. */
+typedef struct asked {
+    mp_region regions[MP_REGIONS_MAX];
+    mp_rows_region rows[MP_TENSOR_COUNT];
+    mp_reading readings[MP_TENSOR_COUNT];
+    mp_inspection all;
+} asked;
+
+static void begin_asking(asked *a) {
+    a->all = (mp_inspection){.regions = a->regions, .rows = a->rows, .readings = a->readings};
+}
+
+/* Where a tensor goes, and what is to be read of it, if anything is. */
+static mp_status ask_for_tensor(mp_buffers *b, int id, asked *a, mp_tensor *to, mp_error *err) {
     mp_tensor t = b->t[id];
-    *reading = (mp_reading){0};
     if (b->use == MP_BUFFERS_ONCE && b->space == &mp_host_space && !mp_lies_elsewhere(&b->place[id])) {
         b->buffer[id] = NULL; /* given away */
         *to = t;
@@ -34,47 +45,39 @@ static mp_status fetch(mp_buffers *b, int id, mp_tensor *to, mp_reading *reading
     }
     mp_status status = mp_tensor_alloc_unfilled(&t, err);
     if (status == MP_OK && b->place[id].packed)
-        *reading = (mp_reading){t.data, b->t[id].data, mp_tensor_bytes(&t)};
+        a->readings[a->all.reading_count++] = (mp_reading){t.data, b->t[id].data, mp_tensor_bytes(&t)};
     else if (status == MP_OK)
         status = mp_read_placed(b, id, t.data, err);
     *to = t;
     return status;
 }
 
-static mp_status read_all(const mp_space *space, const mp_reading *readings, int count, mp_error *err) {
+/* All that is not on the host yet; `marked`: that of which there are digests too. */
+static mp_status ask_for_tensors(mp_buffers *b, bool marked, asked *a, mp_trace *trace, mp_error *err) {
     mp_status status = MP_OK;
-    if (space->read_all) return space->read_all(space->self, readings, count, err);
-    for (const mp_reading *r = readings; r < readings + count && status == MP_OK; r++)
-        status = space->read(space->self, r->to, r->from, r->bytes, err);
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
+        if (is_left(b, id) && !trace->t[id].data && (marked || !trace->row_digest[id]))
+            status = ask_for_tensor(b, id, a, &trace->t[id], err);
     return status;
 }
 
-/* All that is not on the host yet; `marked`: that of which there are digests too. */
-static mp_status fetch_all(mp_buffers *b, bool marked, mp_trace *trace, mp_error *err) {
-    mp_reading readings[MP_TENSOR_COUNT];
-    mp_status status = MP_OK;
-    int count = 0;
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        if (!is_left(b, id) || trace->t[id].data || (!marked && trace->row_digest[id])) continue;
-        status = fetch(b, id, &trace->t[id], &readings[count], err);
-        count += status == MP_OK && readings[count].bytes > 0;
-    }
-    return status == MP_OK && count > 0 ? read_all(b->space, readings, count, err) : status;
+static mp_status fetch_all(mp_buffers *b, mp_trace *trace, mp_error *err) {
+    asked a;
+    begin_asking(&a);
+    const mp_status status = ask_for_tensors(b, true, &a, trace, err);
+    return status == MP_OK && a.all.reading_count > 0 ? mp_space_inspect(b->space, &a.all, err) : status;
 }
 
 mp_status mp_buffers_collect(mp_buffers *b, mp_trace *trace, mp_error *err) {
     begin_trace(b, trace);
-    return fetch_all(b, true, trace, err);
+    return fetch_all(b, trace, err);
 }
 
 mp_status mp_buffers_fetch(mp_buffers *b, mp_trace *trace, mp_error *err) {
-    return fetch_all(b, true, trace, err);
+    return fetch_all(b, trace, err);
 }
 
-mp_status mp_buffers_mark(mp_buffers *b, mp_trace *trace, mp_error *err) {
-    mp_rows_region regions[MP_TENSOR_COUNT];
-    int count = 0;
-    begin_trace(b, trace);
+static mp_status ask_for_digests(const mp_buffers *b, asked *a, mp_trace *trace, mp_error *err) {
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         const mp_tensor *t = &b->t[id];
         if (!is_marked(b, id)) continue;
@@ -82,11 +85,22 @@ mp_status mp_buffers_mark(mp_buffers *b, mp_trace *trace, mp_error *err) {
         if (!trace->row_digest[id])
             return mp_fail(err, MP_EMEMORY, "no memory for digests of %lld rows",
                            (long long)mp_tensor_rows(t));
-        regions[count++] =
+        a->rows[a->all.rows_count++] =
             (mp_rows_region){t->data, mp_tensor_row_bytes(t), mp_tensor_rows(t), trace->row_digest[id]};
         trace->t[id] = *t;
         trace->t[id].data = NULL;
     }
-    const mp_status status = count ? b->space->digest_rows(b->space->self, regions, count, err) : MP_OK;
-    return status == MP_OK ? fetch_all(b, false, trace, err) : status;
+    return MP_OK;
+}
+
+mp_status mp_buffers_mark(mp_buffers *b, mp_surroundings_report *report, mp_trace *trace, mp_error *err) {
+    asked a;
+    begin_asking(&a);
+    begin_trace(b, trace);
+    *report = (mp_surroundings_report){0};
+    a.all.region_count = mp_buffers_regions(b, a.regions);
+    mp_status status = ask_for_digests(b, &a, trace, err);
+    if (status == MP_OK) status = ask_for_tensors(b, false, &a, trace, err);
+    if (status == MP_OK) status = mp_space_inspect(b->space, &a.all, err);
+    return status == MP_OK ? mp_buffers_tell(b, a.regions, report, err) : status;
 }

@@ -49,6 +49,12 @@ static inline mp_region mp_region_of_input(const mp_buffers *b, int id) {
     return (mp_region){.data = b->buffer[id], .bytes = b->bytes[id], .digested = b->place[id].bytes};
 }
 
+/* buffers_look.c: all that is looked at, tensors and workspaces, and what to say of what was found. */
+enum { MP_REGIONS_MAX = MP_TENSOR_COUNT + MP_WORKSPACES };
+int mp_buffers_regions(const mp_buffers *b, mp_region regions[MP_REGIONS_MAX]);
+mp_status mp_buffers_tell(const mp_buffers *b, const mp_region *found, mp_surroundings_report *report,
+                          mp_error *err);
+
 /* Memory for so many bytes of a tensor, on the host. */
 mp_status mp_allocate_for(int id, size_t bytes, char **data, mp_error *err);
 /* What gaps hold: as a number of the format it is NaN, wherever it begins. */

@@ -6,8 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = MP_TENSOR_COUNT + MP_WORKSPACES };
-
 /* The first that was found is told. */
 static void tell_guard(const mp_buffers *b, const char *kind, const char *name, const mp_region *r,
                        mp_surroundings_report *report) {
@@ -86,15 +84,14 @@ static mp_region region_of(const mp_buffers *b, int id) {
     return (mp_region){.data = b->buffer[id], .bytes = b->bytes[id]};
 }
 
-/* All that is looked at: the tensors in *ids, and then the workspaces. */
-static int regions_of(const mp_buffers *b, mp_tensor_set *ids, mp_region regions[MOST]) {
+static bool is_looked_at(const mp_buffers *b, int id) {
+    return b->t[id].data && !mp_is_the_output(b->c, &b->offer, id);
+}
+
+int mp_buffers_regions(const mp_buffers *b, mp_region regions[MP_REGIONS_MAX]) {
     int count = 0;
-    *ids = 0;
-    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
-        if (!b->t[id].data || mp_is_the_output(b->c, &b->offer, id)) continue;
-        *ids |= MP_IN_SET(id);
-        regions[count++] = region_of(b, id);
-    }
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (is_looked_at(b, id)) regions[count++] = region_of(b, id);
     for (int i = 0; i < MP_WORKSPACES; i++)
         if (b->workspace[i])
             regions[count++] = (mp_region){.data = b->workspace[i], .bytes = b->sizes.workspace[i]};
@@ -116,18 +113,24 @@ static mp_status tell_tensor(const mp_buffers *b, int id, const mp_region *r, mp
     return status;
 }
 
-mp_status mp_buffers_look(const mp_buffers *b, mp_surroundings_report *report, mp_error *err) {
-    mp_region regions[MOST], *r = regions;
-    mp_tensor_set ids;
+mp_status mp_buffers_tell(const mp_buffers *b, const mp_region *r, mp_surroundings_report *report,
+                          mp_error *err) {
+    mp_status status = MP_OK;
     *report = (mp_surroundings_report){0};
-    const int count = regions_of(b, &ids, regions);
-    mp_status status = b->space->survey(b->space->self, regions, count, err);
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++)
-        if (ids & MP_IN_SET(id)) status = tell_tensor(b, id, r++, report, err);
+        if (is_looked_at(b, id)) status = tell_tensor(b, id, r++, report, err);
     for (int i = 0; i < MP_WORKSPACES && status == MP_OK; i++) {
         char name[32];
         snprintf(name, sizeof name, "workspace %d", i);
         if (b->workspace[i]) tell_guard(b, "", name, r++, report);
     }
     return status;
+}
+
+mp_status mp_buffers_look(const mp_buffers *b, mp_surroundings_report *report, mp_error *err) {
+    mp_region regions[MP_REGIONS_MAX];
+    const int count = mp_buffers_regions(b, regions);
+    *report = (mp_surroundings_report){0};
+    const mp_status status = b->space->survey(b->space->self, regions, count, err);
+    return status == MP_OK ? mp_buffers_tell(b, regions, report, err) : status;
 }

@@ -19,9 +19,7 @@ mp_status mp_run_marked(mp_subject *subject, const mp_case *c, const mp_offer *o
         status = subject->run(subject, &execution, err);
     }
     mp_phase_enter(MP_PHASE_LOOK);
-    if (status == MP_OK) status = mp_buffers_look(left->buffers, report, err);
-    mp_phase_enter(MP_PHASE_DOWNLOAD);
-    if (status == MP_OK) status = mp_buffers_mark(left->buffers, &left->trace, err);
+    if (status == MP_OK) status = mp_buffers_mark(left->buffers, report, &left->trace, err);
     mp_phase_enter(before);
     return status;
 }

@@ -48,9 +48,18 @@ typedef struct mp_reading {
     size_t bytes;
 } mp_reading;
 
+/* All that is asked of what a run has left. */
+typedef struct mp_inspection {
+    mp_region *regions;
+    const mp_rows_region *rows;
+    const mp_reading *readings;
+    int region_count, rows_count, reading_count;
+} mp_inspection;
+
 typedef struct mp_space {
     const char *name; /* of its buffers in messages: "device buffer"; "" on the host */
     bool keeps;       /* buffers may stay for later runs, while others come and go */
+    bool one_digest;  /* that of a region is mp_space_row_digest, too */
     void *self;
     /* A buffer of `bytes` (0 is fine) between two zones of MP_GUARD_BYTES, all of it poisoned. *data is the
      * address in this space, aligned as its subject needs it: nobody else aligns. What alloc and write have
@@ -68,13 +77,16 @@ typedef struct mp_space {
     mp_status (*survey)(void *self, mp_region *regions, int count, mp_error *err);
     /* Digests of the rows of tensors, likewise; NULL: numbers must be read to be compared. */
     mp_status (*digest_rows)(void *self, const mp_rows_region *regions, int count, mp_error *err);
-    /* read, of several places, which it may have come at once; NULL: they are read one after the other. */
-    mp_status (*read_all)(void *self, const mp_reading *readings, int count, mp_error *err);
+    /* survey, digest_rows and read, of several places, which it may do at once, and wait for once; NULL: they
+     * are done one after the other. */
+    mp_status (*inspect)(void *self, const mp_inspection *what, mp_error *err);
 } mp_space;
 
 /* The host's memory: buffers begin at multiples of 64 bytes. */
 extern const mp_space mp_host_space;
 
+/* All of it in that space; rows where it has digests of rows alone. */
+mp_status mp_space_inspect(const mp_space *space, const mp_inspection *what, mp_error *err);
 /* The pattern from its first byte on; a rest of less than four bytes gets its first bytes. */
 void mp_fill_pattern(void *to, size_t bytes, uint32_t pattern);
 /* 64-bit digest of a row of bytes, the same in every space that has digests of rows. */

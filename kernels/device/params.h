@@ -135,8 +135,8 @@ typedef struct mp_activation_params {
 
 /* quant.cu: from [rows, k] -> codes [rows, k] and scale, but for rows without a slot. Columns share a scale
  * `group` at a time: scale [row * scale_row + column / group * scale_group], with -DSWIZZLED in tiles
- * (scale_place.cuh); group 0: all rows have one, scale [1]. given: the global scale of nvfp4, or 0. With
- * -DACT from is cache1, and k the columns of cache2. */
+ * (scale_place.cuh); amax and codes: all rows have one, scale [1]. given: the global scale of nvfp4, or 0.
+ * With -DACT from is cache1, and k the columns of cache2. */
 typedef struct mp_quant_params {
     MP_DEVICE_POINTER(const void) from;
     MP_DEVICE_POINTER(void) codes;

@@ -6,9 +6,10 @@
 // -DVECTOR: numbers moved at a time, 1 where rows or groups are not multiples of 16 bytes. With -DACT the
 // numbers are those that act makes of cache1, rounded as it would store them (activated.cuh).
 //
-// quantise: -DLANES threads for each run of numbers that share a scale, of a warp, or a block where they are
-// more than 32; -DHELD vectors of each stay in its registers, and what is beyond is taken twice. Where all
-// rows share a scale: amax, then scale_of_amax, then codes; codes alone where the scale is given.
+// quantise: -DLANES threads for each group of numbers that share a scale, of a warp, or a block where they
+// are more than 32; -DHELD vectors of each stay in its registers, and what is beyond is taken twice. Where
+// all rows share a scale, groups are rows: amax, then scale_of_amax, then codes; codes alone where the scale
+// is given.
 #include "kernels/device/common.cuh"
 #include "kernels/device/quotient.cuh"
 #include "kernels/device/rows.cuh"
@@ -18,7 +19,9 @@
 #include "kernels/device/activated.cuh"
 #endif
 
+#if CODES != DTYPE_E2M1
 constexpr float LARGEST = CODES == DTYPE_I8 ? 127.0f : 448.0f;
+#endif
 
 // Two codes, the first in the lower half: as mp_quant_e4m3_f32 and its like make them, e4m3 by one
 // instruction where there is one.
@@ -49,9 +52,13 @@ template <int COUNT> __device__ __forceinline__ float largest_of_lanes(float ama
     return amax;
 }
 
-#ifdef LANES
-
 constexpr int RUN = VECTOR == 1 ? 2 : VECTOR; // numbers side by side, at least those of a byte of codes
+constexpr int STEP = LANES * RUN;             // from one run of a thread to its next
+
+// Where a thread's first run of a group begins.
+__device__ __forceinline__ long long first_of_thread(long long first) {
+    return first + threadIdx.x % LANES * RUN;
+}
 
 struct run {
     float at[RUN];
@@ -159,29 +166,27 @@ __device__ __forceinline__ void store_codes(const mp_quant_params &p, long long 
     }
 }
 
-// Columns first .. end of a row share a scale; `lane` of the LANES threads.
+// Columns first .. end of a row share a scale.
 __device__ __forceinline__ void quantise_group(const mp_quant_params &p, long long row, long long group,
-                                               long long first, long long end, int lane) {
-    constexpr long long step = LANES * RUN;
-    const long long begin = first + lane * RUN;
+                                               long long first, long long end) {
+    const long long begin = first_of_thread(first), rest = begin + HELD * STEP;
     run held[HELD];
     float amax = 0;
 #pragma unroll
-    for (int i = 0; i < HELD; i++) held[i] = take(p, row, begin + i * step, end);
+    for (int i = 0; i < HELD; i++) held[i] = take(p, row, begin + i * STEP, end);
 #pragma unroll
     for (int i = 0; i < HELD; i++) amax = largest_of_run(amax, held[i]);
-    for (long long at = begin + HELD * step; at < end; at += step)
-        amax = largest_of_run(amax, take(p, row, at, end));
+    for (long long at = rest; at < end; at += STEP) amax = largest_of_run(amax, take(p, row, at, end));
     amax = largest_of_group(amax);
-    const scaling s =
-        make_scale(p, amax, scale_place(row, group, p.scale_row, p.scale_group), lane == 0 && first < end);
+    const scaling s = make_scale(p, amax, scale_place(row, group, p.scale_row, p.scale_group),
+                                 threadIdx.x % LANES == 0 && first < end);
 #pragma unroll
-    for (int i = 0; i < HELD; i++) store_codes(p, row, begin + i * step, end, held[i], s);
-    for (long long at = begin + HELD * step; at < end; at += step)
-        store_codes(p, row, at, end, take(p, row, at, end), s);
+    for (int i = 0; i < HELD; i++) store_codes(p, row, begin + i * STEP, end, held[i], s);
+    for (long long at = rest; at < end; at += STEP) store_codes(p, row, at, end, take(p, row, at, end), s);
 }
 
-extern "C" __global__ void __launch_bounds__(LANES > 256 ? LANES : 256) quantise(const mp_quant_params p) {
+// Calls visit(row, group, first column, its end) for all groups of rows with a slot, by the threads of each.
+template <class Visit> __device__ __forceinline__ void for_groups(const mp_quant_params &p, Visit visit) {
     constexpr int TOGETHER = LANES > 32 ? LANES : 32; // threads that have the same rows
     constexpr int GROUPS = TOGETHER / LANES;          // of a row, that they do at a time
     const long long groups = (p.k + p.group - 1) / p.group, pieces = (groups + GROUPS - 1) / GROUPS,
@@ -193,23 +198,28 @@ extern "C" __global__ void __launch_bounds__(LANES > 256 ? LANES : 256) quantise
         split_index(i, pieces, &batch, &piece);
         const long long group = piece * GROUPS + threadIdx.x % TOGETHER / LANES, first = group * p.group,
                         end = min(p.k, first + p.group);
-        for_rows_with_slot(p.rows, batch * p.rows_at_a_time, p.rows_at_a_time, [&](long long row) {
-            quantise_group(p, row, group, first, end, (int)threadIdx.x % LANES);
-        });
+        for_rows_with_slot(p.rows, batch * p.rows_at_a_time, p.rows_at_a_time,
+                           [&](long long row) { visit(row, group, first, end); });
     }
 }
 
-#else
+constexpr int THREADS = LANES > 256 ? LANES : 256; // of a block, at most
+
+extern "C" __global__ void __launch_bounds__(THREADS) quantise(const mp_quant_params p) {
+    for_groups(p, [&](long long row, long long group, long long first, long long end) {
+        quantise_group(p, row, group, first, end);
+    });
+}
+
+#if SCALE == DTYPE_FP32 // others are of groups
 
 // Magnitudes are ordered as their bits are. *scale is 0 at the start.
-extern "C" __global__ void __launch_bounds__(256) amax(const mp_quant_params p) {
-    const long long total = p.rows.count * p.k, stride = (long long)gridDim.x * blockDim.x;
+extern "C" __global__ void __launch_bounds__(THREADS) amax(const mp_quant_params p) {
     float amax = 0;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < total; i += stride) {
-        long long row, column;
-        split_index(i, p.k, &row, &column);
-        if (!is_without_slot(p.rows, row)) amax = larger(amax, decode(((const element *)p.from)[i]));
-    }
+    for_groups(p, [&](long long row, long long, long long first, long long end) {
+        for (long long at = first_of_thread(first); at < end; at += STEP)
+            amax = largest_of_run(amax, take(p, row, at, end));
+    });
     amax = largest_of_lanes<32>(amax);
     if (threadIdx.x % 32 == 0) atomicMax((unsigned *)p.scale, __float_as_uint(amax));
 }
@@ -219,16 +229,13 @@ extern "C" __global__ void scale_of_amax(const mp_quant_params p) {
     *scale = mp_quant_scale_f32(*scale, LARGEST);
 }
 
-extern "C" __global__ void __launch_bounds__(256) codes(const mp_quant_params p) {
-    const long long total = p.rows.count * p.k, stride = (long long)gridDim.x * blockDim.x;
-    const float scale = *(const float *)p.scale;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < total; i += stride) {
-        long long row, column;
-        split_index(i, p.k, &row, &column);
-        if (!is_without_slot(p.rows, row))
-            ((unsigned char *)p.codes)[i] =
-                (unsigned char)codes_of_pair(decode(((const element *)p.from)[i]) / scale, 0);
-    }
+// By a division: a scale that is given says nothing of the largest number.
+extern "C" __global__ void __launch_bounds__(THREADS) codes(const mp_quant_params p) {
+    const scaling s = {{*(const float *)p.scale, 0, true}, 0};
+    for_groups(p, [&](long long row, long long, long long first, long long end) {
+        for (long long at = first_of_thread(first); at < end; at += STEP)
+            store_codes(p, row, at, end, take(p, row, at, end), s);
+    });
 }
 
 #endif

@@ -10,7 +10,7 @@ enum { LAYOUT_TOKENS = -1, MOST_PASSES = 3 };
 
 typedef struct pass {
     const char *entry;
-    enum { GROUPS, THREAD_A_NUMBER, ONE_THREAD } threads;
+    bool alone; /* by one thread */
 } pass;
 
 /* What it launches, in order: of one scale for all rows a pass for each step. None of a quantiser that has no
@@ -21,14 +21,14 @@ static int passes_of(const mp_case *c, pass list[MOST_PASSES]) {
     int count = 0;
     if (codes != MP_E4M3 && codes != MP_I8 && codes != MP_E2M1) return 0;
     if (s->granularity != MP_PER_TENSOR) {
-        list[count++] = (pass){"quantise", GROUPS};
+        list[count++] = (pass){"quantise", false};
         return count;
     }
     if (s->made) {
-        list[count++] = (pass){"amax", THREAD_A_NUMBER};
-        list[count++] = (pass){"scale_of_amax", ONE_THREAD};
+        list[count++] = (pass){"amax", false};
+        list[count++] = (pass){"scale_of_amax", true};
     }
-    list[count++] = (pass){"codes", THREAD_A_NUMBER};
+    list[count++] = (pass){"codes", false};
     return count;
 }
 
@@ -52,18 +52,18 @@ static shape shape_of(const mp_case *c, int64_t k) {
     return (shape){.group = group, .vector = vector, .lanes = (int)lanes, .held = (int)held};
 }
 
-static mp_kernel kernel_of(const mp_case *c, mp_stage stage, const pass *of) {
+static mp_kernel kernel_of(const mp_case *c, mp_stage stage, const char *entry) {
     const mp_quantiser q = mp_scheme_of(c)->quantiser;
     const shape by = shape_of(c, stage == MP_QUANT_X ? c->K : c->N);
-    char lanes[64] = "", act[64] = "";
-    if (of->threads == GROUPS)
-        snprintf(lanes, sizeof lanes, " -DVECTOR=%d -DLANES=%d -DHELD=%d", (int)by.vector, by.lanes, by.held);
+    char act[64] = "";
     if (stage == MP_QUANT_ACT && c->fused_quant) mp_stage_act_options(c, act);
-    return mp_make_kernel("kernels/device/quant.cu", of->entry,
-                          "-DDTYPE=%d -DCODES=%d -DSCALE=%d -DFLOOR=%d -DLAYOUT=%d%s%s%s", (int)c->dtype,
-                          (int)mp_quantiser_codes(q), (int)mp_quantiser_scale(q), q != MP_QUANT_MXFP8,
-                          stage == MP_QUANT_X ? (int)LAYOUT_TOKENS : (int)c->layout,
-                          c->scale_layout == MP_SWIZZLED ? " -DSWIZZLED=1" : "", lanes, act);
+    return mp_make_kernel("kernels/device/quant.cu", entry,
+                          "-DDTYPE=%d -DCODES=%d -DSCALE=%d -DFLOOR=%d -DLAYOUT=%d -DVECTOR=%d -DLANES=%d "
+                          "-DHELD=%d%s%s",
+                          (int)c->dtype, (int)mp_quantiser_codes(q), (int)mp_quantiser_scale(q),
+                          q != MP_QUANT_MXFP8, stage == MP_QUANT_X ? (int)LAYOUT_TOKENS : (int)c->layout,
+                          (int)by.vector, by.lanes, by.held,
+                          c->scale_layout == MP_SWIZZLED ? " -DSWIZZLED=1" : "", act);
 }
 
 /* Sets rows_at_a_time. */
@@ -95,7 +95,7 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
         .scale = mp_device_address(mp_codes_scale(c, t, stage)),
         .rows = mp_stage_rows(call, from->dim[0]),
         .k = k,
-        .group = one ? 0 : by.group,
+        .group = by.group,
         .given =
             s->made && s->given ? mp_device_address(&t[x ? MP_X_GIVEN_SCALE : MP_CACHE2_GIVEN_SCALE]) : 0,
         .alpha = (float)c->alpha,
@@ -114,13 +114,11 @@ static mp_status launch(const mp_device_run *run, const mp_stage_call *call, mp_
                        mp_dtype_name(mp_quantiser_codes(s->quantiser)));
     if (one && s->made) MP_CU(cuMemsetD8Async(params.scale, 0, sizeof(float), run->stream));
     for (int i = 0; i < count; i++) {
-        const mp_kernel kernel = kernel_of(c, stage, &passes[i]);
-        const bool alone = passes[i].threads == ONE_THREAD;
-        if (passes[i].threads == GROUPS)
-            MP_DO(launch_groups(run, &kernel, &by, &params, err));
+        const mp_kernel kernel = kernel_of(c, stage, passes[i].entry);
+        if (passes[i].alone)
+            MP_DO(mp_stage_launch(run, &kernel, 1, 1, &params, err));
         else
-            MP_DO(mp_stage_launch(run, &kernel, alone ? 1 : mp_stage_blocks(params.rows.count * params.k),
-                                  alone ? 1 : MP_STAGE_THREADS, &params, err));
+            MP_DO(launch_groups(run, &kernel, &by, &params, err));
     }
 out:
     return status;
@@ -142,7 +140,7 @@ static mp_status launch_act(void *self, const mp_stage_call *call, mp_error *err
 static int kernels(const mp_case *c, mp_stage stage, mp_kernel *list) {
     pass passes[MOST_PASSES];
     const int count = passes_of(c, passes);
-    for (int i = 0; i < count; i++) list[i] = kernel_of(c, stage, &passes[i]);
+    for (int i = 0; i < count; i++) list[i] = kernel_of(c, stage, passes[i].entry);
     return count;
 }
 

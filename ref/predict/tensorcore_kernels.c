@@ -166,10 +166,11 @@ AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
 }
 
 AVX512 static void kernel_avx512(const mp_tc_block *b) {
-    if (b->group == 16)
-        block_avx512(b, 16); /* the loops over k unrolled */
-    else
-        block_avx512(b, b->group);
+    switch (b->group) { /* constants, for loops without branches */
+    case 16: block_avx512(b, 16); break;
+    case 8: block_avx512(b, 8); break;
+    default: block_avx512(b, b->group);
+    }
 }
 
 /* --- AVX2: panels of 32 columns, 16 at a time. The rounding mode is a state here: downwards in the whole
@@ -237,10 +238,11 @@ AVX2 INLINE void block_avx2(const mp_tc_block *b, int group) {
 
 /* Not inlined: no arithmetic moves across the calls that set the mode. */
 AVX2 static __attribute__((noinline)) void blocks_avx2(const mp_tc_block *b) {
-    if (b->group == 16)
-        block_avx2(b, 16);
-    else
-        block_avx2(b, b->group);
+    switch (b->group) {
+    case 16: block_avx2(b, 16); break;
+    case 8: block_avx2(b, 8); break;
+    default: block_avx2(b, b->group);
+    }
 }
 
 static void kernel_avx2(const mp_tc_block *b) {
