@@ -52,7 +52,6 @@ double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum
 mp_combine_rule mp_combine_rule_of(const mp_case *c, const mp_contract *contract) {
     const double step = c->dtype == MP_FP64 ? 0x1p-53 : mp_step_roundoff(contract);
     const bool narrow = contract->combine == MP_COMBINE_ELEMENT_DTYPE;
-    const mp_format *f = mp_dtype_format(c->dtype);
     return (mp_combine_rule){.weighs = mp_stage_weighs(c, MP_COMBINE),
                              .shares = c->shared == MP_SHARED_ADD,
                              .rounds_before_scale = contract->combine == MP_COMBINE_ROUND_THEN_SCALE,
@@ -62,9 +61,7 @@ mp_combine_rule mp_combine_rule_of(const mp_case *c, const mp_contract *contract
                              .step = step,
                              .u = narrow ? mp_unit_roundoff(c->dtype) : step,
                              .lost = mp_half_ulp(narrow ? c->dtype : MP_FP32, 0),
-                             .smallest = ldexp(1.0, f->emin),
-                             .unit = mp_unit_roundoff(c->dtype),
-                             .most = f->max_finite};
+                             .places = mp_places_of(c->dtype)};
 }
 
 double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum) {

@@ -64,23 +64,14 @@ MP_MEASURED double mp_gamma_of(double n, double u) {
 
 /* A contract's combine, of a case. */
 typedef struct mp_combine_rule {
-    int weighs, shares;          /* terms are multiplied by router weights; a shared output is added */
-    int rounds_before_scale;     /* to dtype */
-    int rounds_before_share;     /* the same of the scaled sum */
-    int narrow;                  /* every step rounds to dtype */
-    double rsf, step, u;         /* unit roundoffs of steps, and of additions */
-    double lost;                 /* of a term that is weighed, below the normal numbers */
-    double smallest, unit, most; /* dtype: smallest normal number, 2^-precision, largest number */
+    int weighs, shares;      /* terms are multiplied by router weights; a shared output is added */
+    int rounds_before_scale; /* to dtype */
+    int rounds_before_share; /* the same of the scaled sum */
+    int narrow;              /* every step rounds to dtype */
+    double rsf, step, u;     /* unit roundoffs of steps, and of additions */
+    double lost;             /* of a term that is weighed, below the normal numbers */
+    mp_places places;        /* of dtype */
 } mp_combine_rule;
-
-/* Half an ulp of dtype at a value. */
-MP_MEASURED double mp_combine_half_ulp(const mp_combine_rule *r, double value) {
-    double size = fabs(value);
-    if (!(size == size)) return size;
-    size = size < r->smallest ? r->smallest : size > r->most ? r->most : size;
-    const double half = mp_binade(size) * r->unit;
-    return half > 0 ? half : 0x1p-1074;
-}
 
 /* Terms that have errors of their own hand them on, and may be larger by them. terms-1 additions (the first,
  * to zero, is exact) in any order: gamma_(terms-1)(u) * mass, u = 2^-24, 2^-53 for fp64 tensors, or the unit
@@ -105,12 +96,12 @@ MP_MEASURED double mp_combine_error(const mp_combine_rule *r, double rsf, int sh
                  gamma = mp_gamma_of(additions + (r->weighs ? 1 : 0), r->u),
                  mass = sum->mass * (1 + (double)sum->terms * 0x1p-53); /* it was rounded itself */
     double error = handed + gamma * (mass + handed);
-    if (r->rounds_before_scale) error += 2 * mp_combine_half_ulp(r, value + error);
+    if (r->rounds_before_scale) error += 2 * mp_half_place(&r->places, value + error);
     error *= rsf;
     if (rsf != 1.0) error += (r->narrow ? r->u : r->step) * (rsf * value + error) + 0x1p-150;
     error += 0x1p-53 * rsf * value;
     if (!shares) return error;
-    if (r->rounds_before_share) error += mp_combine_half_ulp(r, rsf * value + error);
+    if (r->rounds_before_share) error += mp_half_place(&r->places, rsf * value + error);
     return error + r->step * error + (mp_gamma_of(additions, r->u) + 0x1p-53) * fabs(sum->shared);
 }
 

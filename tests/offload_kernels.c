@@ -4,6 +4,7 @@
 #include "offload/device/confirm.h"
 #include "offload/device/params.h"
 #include "offload/device/screen.h"
+#include "offload/device/screen_act.h"
 #include "offload/device/screen_combine.h"
 #include "offload/device/steps.h"
 #include "tests/fake_cuda.h"
@@ -83,6 +84,16 @@ static void screen_gemm(const mp_screen_params *p) {
     }
 }
 
+static void screen_act(const mp_screen_act_params *p) {
+    const int *ids = fake_memory(p->topk_ids);
+    const long long *row = fake_memory(p->row);
+    for (long long t = 0; t < p->slots; t++) {
+        mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + t;
+        mp_row_figures_start(f);
+        for (long long n = 0; n < p->N && ids[t] >= 0; n++) mp_screen_act_element(p, row[t], n, f);
+    }
+}
+
 static void screen_combine(const mp_screen_combine_params *p) {
     for (long long m = 0; m < p->tokens; m++) {
         mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + m;
@@ -99,6 +110,7 @@ static void execute(const char *entry, const void *params) {
     if (strcmp(entry, "activate") == 0) activate(params);
     if (strcmp(entry, "measure_tokens") == 0) measure_tokens(params);
     if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
+    if (strcmp(entry, "screen_act") == 0) screen_act(params);
     if (strcmp(entry, "screen_combine") == 0) screen_combine(params);
     for (int w = 0; w < 4; w++)
         if (strcmp(entry, sums[w]) == 0) gemm((what)w, params);

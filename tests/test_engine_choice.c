@@ -36,7 +36,9 @@ static void large_cases_pay(void **state) {
                  {"M=4096 E=128 topk=8 K=2048 N=768", true, true},
                  {"M=1024 E=8 topk=2 K=4096 N=7168", true, true},
                  {"M=4096 E=128 topk=8 K=2048 N=768 scope=down", true, true},
-                 {"M=4096 E=128 topk=8 N=768 scope=act", false, false}};
+                 {"M=4096 E=128 topk=8 N=768 scope=act", false, false},
+                 {"M=131073 E=8 topk=8 N=2056 act=relu2 gated=0 scope=act", true, true},
+                 {"M=131073 E=8 topk=8 K=2048 scope=combine", true, true}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         const mp_case c = parsed(cases[i].text);
         if (mp_engine_pays(&c, false) != cases[i].pays) fail_msg("%s", cases[i].text);

@@ -2,6 +2,7 @@
 /* A device that measures something else than was asked, in one way at a time: whatever it says of a right
  * trace, it is found out. */
 #include "offload/device/screen.h"
+#include "offload/device/screen_act.h"
 #include "offload/device/screen_combine.h"
 #include "tests/fake_cuda.h"
 #include "tests/screen_support.h"
@@ -212,6 +213,66 @@ static void every_fault_of_a_combine_is_found_out(void **state) {
     assert_int_equal(fault, 11);
 }
 
+/* And of an activation. */
+static const char *mislead_act(mp_screen_act_params *p) {
+    switch (fault) {
+    case 0: p->got = p->cache1; return "another tensor";
+    case 1:
+        p->cache1 = p->got;
+        p->width = p->N;
+        p->slots /= 2;
+        return "what it was to measure";
+    case 2: p->rule.eps *= 1.5; return "a wider bound";
+    case 3: p->stored.rounded = !p->stored.rounded; return "a store that does not round";
+    case 4: p->stored.unit *= 2; return "another format";
+    case 5: p->rule.form.clamps_up = 0; return "no clamp of up";
+    case 6: p->rule.form.clamps_gate = 0; return "no clamp of gate";
+    case 7: p->rule.form.beta *= 1 + 0x1p-20; return "another beta";
+    case 8: p->rule.form.add = 0; return "up for up + 1";
+    case 9: p->step = 1; return "gates one beside another";
+    case 10:
+        p->row += sizeof(int64_t);
+        p->slots--;
+        return "the row of the next slot";
+    default: return NULL;
+    }
+}
+
+static void execute_act(const char *entry, const void *params) {
+    if (strcmp(entry, "screen_act") != 0) {
+        right(entry, params);
+        return;
+    }
+    mp_screen_act_params p = *(const mp_screen_act_params *)params;
+    mp_row_figures *figures = fake_memory(p.figures);
+    planted = mislead_act(&p);
+    right(entry, &p);
+    for (long long i = 0; i < p.slots && planted; i++) figures[i].passed = p.N;
+    for (long long i = 0; i < p.slots && fault == 11; i++) figures[i].max_drift += 0.125;
+    if (fault == 11) planted = "one figure";
+}
+
+static void every_fault_of_an_activation_is_found_out(void **state) {
+    (void)state;
+    right = fake.execute;
+    fake.execute = execute_act;
+    for (fault = 0;; fault++) {
+        mp_verdict v;
+        mp_error err = {0};
+        planted = NULL;
+        start("M=33 topk=2 E=4 K=32 N=96 act=swiglu_oai limit=0.2 interleaved=1 dtype=bf16");
+        const mp_status status = judge(mp_offload_engine(offload), &v, &err);
+        mp_verdict_free(&v);
+        stop();
+        if (!planted) break;
+        print_message("%s: %s\n", planted, err.text);
+        assert_int_equal(status, MP_EDEVICE);
+        assert_non_null(strstr(err.text, "measured wrongly"));
+    }
+    fake.execute = right;
+    assert_int_equal(fault, 12);
+}
+
 /* A device that shows no row whose figures it shows. */
 static mp_status show_no_sums(const mp_engine *self, const mp_gemm_problem *p, const mp_gemm_screen *screen,
                               mp_gemm_visit visit, void *ctx, mp_error *err);
@@ -243,9 +304,11 @@ static void figures_alone_are_not_believed(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_fault_is_found_out), cmocka_unit_test(every_fault_in_scales_is_found_out),
-        cmocka_unit_test(every_fault_of_a_combine_is_found_out), cmocka_unit_test(every_call_may_fail),
-        cmocka_unit_test(figures_alone_are_not_believed)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_found_out),
+                                       cmocka_unit_test(every_fault_in_scales_is_found_out),
+                                       cmocka_unit_test(every_fault_of_a_combine_is_found_out),
+                                       cmocka_unit_test(every_fault_of_an_activation_is_found_out),
+                                       cmocka_unit_test(every_call_may_fail),
+                                       cmocka_unit_test(figures_alone_are_not_believed)};
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

@@ -15,7 +15,10 @@
 
 #include <math.h>
 
+/* The CPU computes all slots of a token, with radii: of few tokens, or of one that reads so many weights, it
+ * computes one. */
 enum { FEW_TOKENS = 16 * MP_CROSS_CHECKED };
+#define MANY_WEIGHTS 0x1p26
 
 typedef struct check {
     const mp_token_figures *figures;
@@ -81,7 +84,8 @@ mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures
     by_cpu.engine = mp_engine_of_cpu();
     int64_t tokens[MP_CROSS_CHECKED];
     const int64_t chosen = mp_cross_check_choose(c->M, (uint64_t)c->seed, MP_CROSS_CHECKED, tokens);
-    const bool dear = c->M < FEW_TOKENS; /* to compute all slots of a token again, with radii */
+    const double weights = (double)c->topk * (double)((mp_case_w1_rows(c) + c->N) * c->K);
+    const bool dear = c->M < FEW_TOKENS || weights >= MANY_WEIGHTS;
     mp_span span = {
         .beside = &exact, .tokens = dear ? tokens + chosen / 2 : tokens, .token_count = dear ? 1 : chosen};
     check k = {.figures = figures, .width = elements / c->M, .err = err};

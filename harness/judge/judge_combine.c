@@ -1,22 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sum over topk against float64. */
 #include "harness/judge/judge.h"
-#include "harness/judge/screened.h"
+#include "harness/judge/screened_rows.h"
 #include "harness/judge/span.h"
 #include "ref/combine.h"
 #include "ref/engine.h"
 
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 typedef struct combine_judge {
     mp_stage_judge s;
     mp_combine_terms terms;
     mp_combine_rule rule;
-    mp_row_figures *figures; /* of tokens that the engine measured, and what is made of each */
-    unsigned char *mark;
-    mp_screened screened;
+    mp_screened_rows screened;
 } combine_judge;
 
 /* Columns first .. first+n of token m. */
@@ -45,34 +41,14 @@ static void judge_piece(const combine_judge *g, int64_t m, int64_t first, int64_
                        sums);
 }
 
-static void judge_token(const combine_judge *g, int64_t m, mp_measure *part, double sums[3]) {
+static void judge_token(const void *ctx, int64_t m, mp_measure *part, double sums[3]) {
+    const combine_judge *g = ctx;
     const int64_t width = g->s.width;
     for (int64_t k = 0; k < width; k += MP_ROW_PIECE)
         judge_piece(g, m, k, width - k < MP_ROW_PIECE ? width - k : MP_ROW_PIECE, part, sums);
 }
 
-/* A token by the engine's figures, by both, or by this judge alone. */
-static void take_token(combine_judge *g, int64_t m, mp_measure *part) {
-    mp_stage_judge *s = &g->s;
-    const mp_screened_mark mark = g->mark ? (mp_screened_mark)g->mark[m] : MP_NOT_SCREENED;
-    double own_sums[3] = {0, 0, 0};
-    mp_measure own;
-    switch (mark) {
-    case MP_SCREENED:
-        mp_screened_take(&g->screened, part, m * s->width, s->width, &g->figures[m], s->sums + m * 3);
-        break;
-    case MP_NOT_SCREENED: judge_token(g, m, part, s->sums + m * 3); break;
-    case MP_SCREENED_AGAIN:
-        mp_stage_judge_part(s, &own);
-        judge_token(g, m, &own, own_sums);
-        mp_screened_compare(&g->screened, &own, own_sums, m * s->width, s->width, &g->figures[m]);
-        mp_measure_merge(part, &own);
-        mp_stage_judge_add_sums(s, m, own_sums);
-        break;
-    }
-}
-
-/* The engine's figures, where it has any. What is marked in pictures the CPU looks at. */
+/* The engine's figures, where it has any. What is marked in pictures is looked at here. */
 static mp_status screen(combine_judge *g, mp_error *err) {
     const mp_judgement *j = g->s.j;
     const mp_combine_screen wanted = {.terms = g->terms,
@@ -80,19 +56,11 @@ static mp_status screen(combine_judge *g, mp_error *err) {
                                       .stored = mp_stored_as(g->s.got->dtype, g->s.rounded),
                                       .rule = g->rule};
     mp_error own = {0};
-    if (!j->engine->measure_combine || g->s.picture || g->s.rows == 0) return MP_OK;
-    g->figures = malloc((size_t)g->s.rows * sizeof *g->figures);
-    g->mark = malloc((size_t)g->s.rows);
-    if (!g->figures || !g->mark)
-        return mp_fail(err, MP_EMEMORY, "judge: no memory for figures of %lld tokens", (long long)g->s.rows);
-    const mp_status status = j->engine->measure_combine(j->engine, &wanted, g->figures, &own);
-    if (status == MP_OK)
-        mp_screened_choose(g->figures, g->s.rows, g->s.width, (uint64_t)j->c->seed, g->mark);
-    else if (status == MP_EUNSUPPORTED)
-        memset(g->mark, MP_NOT_SCREENED, (size_t)g->s.rows);
-    else if (err)
-        *err = own;
-    return status == MP_EUNSUPPORTED ? MP_OK : status;
+    if (!j->engine->measure_combine || g->s.picture) return MP_OK;
+    mp_status status = mp_screened_rows_alloc(&g->screened, &g->s, err);
+    if (status != MP_OK) return status;
+    status = j->engine->measure_combine(j->engine, &wanted, g->screened.figures, &own);
+    return mp_screened_rows_take(&g->screened, &g->s, status, (uint64_t)j->c->seed, &own, err);
 }
 
 mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
@@ -114,13 +82,13 @@ mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
             mp_measure part;
             mp_stage_judge_part(s, &part);
 #pragma omp for schedule(static)
-            for (int64_t m = 0; m < s->rows; m++) take_token(&g, m, &part);
+            for (int64_t m = 0; m < s->rows; m++)
+                mp_screened_rows_judge(&g.screened, s, m, judge_token, &g, &part);
             mp_stage_judge_merge(s, &part);
         }
-        status = mp_screened_end(&g.screened, j->engine->name(j->engine), err);
+        status = mp_screened_rows_end(&g.screened, s, err);
     }
-    free(g.figures);
-    free(g.mark);
+    mp_screened_rows_free(&g.screened);
     if (status == MP_OK)
         mp_stage_judge_finish(s);
     else

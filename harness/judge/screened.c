@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/judge/screened.h"
 
-#include "offload/cross_check.h"
-
 #include <math.h>
 #include <stdio.h>
 
@@ -67,20 +65,6 @@ void mp_screened_compare(mp_screened *screened, const mp_measure *own, const dou
     if (what) differ(screened, index, what, there, here);
 #pragma omp atomic
     screened->again++;
-}
-
-void mp_screened_choose(const mp_row_figures *figures, int64_t rows, int64_t n, uint64_t which,
-                        unsigned char *mark) {
-    int64_t place[MP_CROSS_CHECKED], passed = 0, next = 0;
-    for (int64_t r = 0; r < rows; r++) passed += figures[r].passed == n;
-    const int64_t chosen = mp_cross_check_choose(passed, which, MP_CROSS_CHECKED, place);
-    passed = 0;
-    for (int64_t r = 0; r < rows; r++) { /* places ascend */
-        mark[r] = figures[r].passed == n ? MP_SCREENED : MP_NOT_SCREENED;
-        if (mark[r] == MP_NOT_SCREENED) continue;
-        if (next < chosen && place[next] == passed) mark[r] = MP_SCREENED_AGAIN, next++;
-        passed++;
-    }
 }
 
 mp_status mp_screened_end(const mp_screened *screened, const char *engine, mp_error *err) {

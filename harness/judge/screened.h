@@ -22,11 +22,6 @@ void mp_screened_count(mp_screened *screened, int64_t rows);
 /* Figures of what `own` and own_sums have measured here, and nothing else. */
 void mp_screened_compare(mp_screened *screened, const mp_measure *own, const double own_sums[3],
                          int64_t index, int64_t n, const mp_row_figures *figures);
-/* Of rows of n elements that an engine has measured: whether the figures of each count, and of a few, spread
- * over those that do, whether it is measured again as well. Others of them for another `which`. */
-typedef enum mp_screened_mark { MP_NOT_SCREENED, MP_SCREENED, MP_SCREENED_AGAIN } mp_screened_mark;
-void mp_screened_choose(const mp_row_figures *figures, int64_t rows, int64_t n, uint64_t which,
-                        unsigned char *mark);
 /* Behind the last of them: MP_EDEVICE where the engine had others, or let none be measured again. */
 mp_status mp_screened_end(const mp_screened *screened, const char *engine, mp_error *err);
 
