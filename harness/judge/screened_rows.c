@@ -32,6 +32,7 @@ static void choose(mp_screened_rows *x, const mp_stage_judge *s, uint64_t which)
         }
         passed++;
     }
+    mp_screened_count(&x->screened, passed - chosen);
 }
 
 mp_status mp_screened_rows_take(mp_screened_rows *x, const mp_stage_judge *s, mp_status status,
