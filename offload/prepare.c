@@ -11,8 +11,9 @@
 #include <string.h>
 
 /* Those without options. */
-static const char *const sources[] = {"offload/device/decode.cu", "offload/device/gemm_float64.cu",
-                                      "offload/device/screen.cu", "offload/device/confirm.cu",
+static const char *const sources[] = {"offload/device/decode.cu",     "offload/device/gemm_float64.cu",
+                                      "offload/device/screen.cu",     "offload/device/confirm.cu",
+                                      "offload/device/screen_act.cu", "offload/device/screen_combine.cu",
                                       "offload/device/steps.cu"};
 enum { SOURCES = sizeof sources / sizeof *sources, KERNELS_A_GEMM = 2 };
 
