@@ -41,7 +41,7 @@ static const char *mislead(mp_screen_params *p) {
     case 6: p->stored.unit *= 2; return "another format";
     case 7: p->bias = 0; return "no bias";
     case 8: p->weighs = 0; return "no weights";
-    case 9: p->n0 = 1; return "columns beside them";
+    case 9: p->mass = p->value; return "values for masses";
     case 20:
         p->w.scale = shifted(p->w.scale, scale_bytes(&p->w, EXPERTS, p->w.matrix_rows), 4);
         return "another scale of weights";
