@@ -74,11 +74,13 @@ static void measure_tokens(const mp_output64_params *p) {
     }
 }
 
-static void screen(const mp_screen_params *p, int scaled) {
+/* ---- screen.cu ---- */
+
+static void screen_gemm(const mp_screen_params *p) {
     for (long long i = 0; i < p->rows; i++) {
         mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + i;
         mp_row_figures_start(f);
-        for (long long j = 0; j < p->n; j++) mp_screen_element(p, scaled, i, j, f);
+        for (long long j = 0; j < p->n; j++) mp_screen_element(p, p->rule.block > 0, i, j, f);
     }
 }
 
@@ -104,11 +106,10 @@ static void execute(const char *entry, const void *params) {
     static const char *const sums[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
                                        "gemm_squares"};
     if (strcmp(entry, "decode") == 0) decode(params);
-    if (strcmp(entry, "screen_gemm") == 0) screen(params, 0);
-    if (strcmp(entry, "screen_scaled_gemm") == 0) screen(params, 1);
     if (strcmp(entry, "epilogue") == 0) epilogue(params);
     if (strcmp(entry, "activate") == 0) activate(params);
     if (strcmp(entry, "measure_tokens") == 0) measure_tokens(params);
+    if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
     if (strcmp(entry, "screen_act") == 0) screen_act(params);
     if (strcmp(entry, "screen_combine") == 0) screen_combine(params);
     for (int w = 0; w < 4; w++)

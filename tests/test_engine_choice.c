@@ -222,7 +222,7 @@ static void spoil_one(const char *entry, const void *params) {
     if (strcmp(entry, "gemm_values_and_masses") != 0 || spoiled) return;
     const mp_row_tile *tile = fake_memory(p->tiles), *last = tile + p->tile_count - 1;
     int64_t checked[MP_CROSS_CHECKED], row = 0;
-    const int64_t count = mp_cross_check_choose(last->row + last->count, 1, checked);
+    const int64_t count = mp_cross_check_choose(last->row + last->count, 1, MP_CROSS_CHECKED, checked);
     for (int64_t i = 0; i < count && checked[i] == row; i++) row++;
     ((double *)fake_memory(p->value))[row * p->n] += 1;
     spoiled = true;

@@ -83,7 +83,7 @@ mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures
     by_cpu.contract = &exact;
     by_cpu.engine = mp_engine_of_cpu();
     int64_t tokens[MP_CROSS_CHECKED];
-    const int64_t chosen = mp_cross_check_choose(c->M, (uint64_t)c->seed, tokens);
+    const int64_t chosen = mp_cross_check_choose(c->M, (uint64_t)c->seed, MP_CROSS_CHECKED, tokens);
     const double weights = (double)c->topk * (double)((mp_case_w1_rows(c) + c->N) * c->K);
     const bool dear = c->M < FEW_TOKENS || weights >= MANY_WEIGHTS;
     mp_span span = {

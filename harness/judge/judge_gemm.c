@@ -175,6 +175,7 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
         }
         mp_stage_judge_add_sums(s, slot, sums);
     }
+    if (!tile->value) mp_screened_count(&g->screened, tile->count);
     mp_stage_judge_merge(s, &part);
 }
 

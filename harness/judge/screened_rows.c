@@ -21,7 +21,7 @@ mp_status mp_screened_rows_alloc(mp_screened_rows *x, const mp_stage_judge *s, m
 static void choose(mp_screened_rows *x, const mp_stage_judge *s, uint64_t which) {
     int64_t place[MP_CROSS_CHECKED], passed = 0, next = 0;
     for (int64_t r = 0; r < s->rows; r++) passed += x->figures[r].passed == s->width;
-    const int64_t chosen = mp_cross_check_choose(passed, which, place);
+    const int64_t chosen = mp_cross_check_choose(passed, which, MP_CROSS_CHECKED, place);
     passed = 0;
     for (int64_t r = 0; r < s->rows; r++) { /* places ascend */
         x->mark[r] = x->figures[r].passed == s->width ? THERE : HERE;
@@ -32,6 +32,7 @@ static void choose(mp_screened_rows *x, const mp_stage_judge *s, uint64_t which)
         }
         passed++;
     }
+    mp_screened_count(&x->screened, passed - chosen);
 }
 
 mp_status mp_screened_rows_take(mp_screened_rows *x, const mp_stage_judge *s, mp_status status,
