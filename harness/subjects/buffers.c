@@ -11,9 +11,10 @@ static mp_tensor_set tensors_of(const mp_case *c, const mp_offer *offer) {
 }
 
 void mp_buffer_sizes_add(const mp_case *c, const mp_offer *offer, mp_buffer_sizes *sizes) {
+    const mp_tensor_set tensors = tensors_of(c, offer);
     sizes->given |= mp_case_inputs(c) & ~mp_case_derived_inputs(c);
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
-        if (!(tensors_of(c, offer) & MP_IN_SET(id)) || mp_is_the_output(c, offer, id)) continue;
+        if (!(tensors & MP_IN_SET(id)) || mp_is_the_output(c, offer, id)) continue;
         const mp_tensor t = mp_case_shape(c, (mp_tensor_id)id, offer->config.up.block_size_m);
         const mp_placement place = mp_case_placement(c, (mp_tensor_id)id, &t);
         sizes->tensors |= MP_IN_SET(id);
@@ -167,6 +168,7 @@ mp_status mp_buffers_load(mp_buffers *b, const mp_case *c, const mp_offer *offer
     mp_tensor inputs[MP_TENSOR_COUNT];
     const bool first = !b->c;
     b->c = c;
+    b->inputs = mp_case_inputs(c);
     b->offer = *offer;
     memset(b->t, 0, sizeof b->t);
     memcpy(inputs, in->t, sizeof inputs);
@@ -174,8 +176,9 @@ mp_status mp_buffers_load(mp_buffers *b, const mp_case *c, const mp_offer *offer
     inputs[MP_TOPK_IDS] = *mp_inputs_as_given(in, MP_TOPK_IDS);
     if (status == MP_OK) status = place_outputs(b, first, err);
     if (status == MP_OK) status = mp_place_inputs(b, in, inputs, err);
+    const mp_tensor_set derived = mp_case_derived_inputs(c);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (mp_case_derived_inputs(c) & MP_IN_SET(id)) mp_tensor_free(&inputs[id]);
+        if (derived & MP_IN_SET(id)) mp_tensor_free(&inputs[id]);
     return status;
 }
 

@@ -127,7 +127,7 @@ mp_status mp_place_inputs(mp_buffers *b, const mp_inputs *in, const mp_tensor gi
     mp_tensor_set written = 0;
     mp_status status = MP_OK;
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        if (!(mp_case_inputs(b->c) & MP_IN_SET(id)) || !given[id].data) continue;
+        if (!(b->inputs & MP_IN_SET(id)) || !given[id].data) continue;
         b->t[id] = given[id];
         if (mp_is_the_output(b->c, &b->offer, id)) {
             bool on_host;

@@ -19,6 +19,7 @@ struct mp_buffers {
     void *workspace[MP_WORKSPACES];
     /* The case that was loaded last, and where its tensors are. */
     const mp_case *c;
+    mp_tensor_set inputs; /* mp_case_inputs, which takes its time */
     mp_offer offer;
     mp_tensor t[MP_TENSOR_COUNT];
     mp_placement place[MP_TENSOR_COUNT];   /* in their buffers */
