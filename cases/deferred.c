@@ -27,15 +27,20 @@ static bool open_pages(const deferred *d, size_t at, size_t bytes) {
     return mprotect(d->mapped + begin, end - begin, PROT_READ | PROT_WRITE) == 0;
 }
 
+static bool is_wanted(const deferred *d, const bool *matrices, int64_t m) {
+    return m < d->t.dim[0] && !d->made[m] && (!matrices || matrices[m]);
+}
+
 static void make(mp_maker *self, const bool *matrices) {
     deferred *d = (deferred *)self;
+    const int64_t rows = mp_tensor_rows(&d->t) / d->t.dim[0];
     const size_t bytes = mp_tensor_bytes(&d->t) / (size_t)d->t.dim[0];
-    for (int64_t m = 0; m < d->t.dim[0]; m++) {
-        if (d->made[m] || (matrices && !matrices[m])) continue;
+    for (int64_t m = 0, end; m < d->t.dim[0]; m = end + 1) {
+        for (end = m; is_wanted(d, matrices, end); end++) d->made[end] = true;
+        if (end == m) continue;
         /* without its pages a read is what it was before: a fault that stops the program */
-        if (!open_pages(d, MP_GUARD_BYTES + (size_t)m * bytes, bytes)) return;
-        mp_fill_rows(&d->c, d->id, &d->t, m * d->t.dim[1], d->t.dim[1]);
-        d->made[m] = true;
+        if (!open_pages(d, MP_GUARD_BYTES + (size_t)m * bytes, (size_t)(end - m) * bytes)) return;
+        mp_fill_rows(&d->c, d->id, &d->t, m * rows, (end - m) * rows);
     }
 }
 
@@ -46,10 +51,10 @@ static void destroy(mp_maker *self) {
     free(d);
 }
 
-mp_status mp_defer_weights(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error *err) {
+mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error *err) {
     const size_t bytes = mp_tensor_bytes(t), all = (bytes + 2 * MP_GUARD_BYTES + PAGE - 1) / PAGE * PAGE;
     deferred *d = calloc(1, sizeof *d);
-    if (!d) return mp_fail(err, MP_EMEMORY, "no memory for weights that are made later");
+    if (!d) return mp_fail(err, MP_EMEMORY, "no memory for %s that is made later", mp_tensor_name(id));
     *d = (deferred){.maker = {.make = make, .destroy = destroy}, .c = *c, .id = id, .mapped_bytes = all};
     if (!mp_fills_by_normal(c, id, &d->normal)) {
         destroy(&d->maker);
@@ -63,7 +68,8 @@ mp_status mp_defer_weights(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_e
     if (!d->mapped || !d->made || !open_pages(d, 0, MP_GUARD_BYTES) ||
         !open_pages(d, MP_GUARD_BYTES + bytes, MP_GUARD_BYTES)) {
         destroy(&d->maker);
-        return mp_fail(err, MP_EMEMORY, "no addresses for %zu bytes of weights that are made later", bytes);
+        return mp_fail(err, MP_EMEMORY, "no addresses for %zu bytes of %s that are made later", bytes,
+                       mp_tensor_name(id));
     }
     mp_fill_pattern(d->mapped, MP_GUARD_BYTES, MP_GUARD_PATTERN);
     mp_fill_pattern(d->mapped + MP_GUARD_BYTES + bytes, MP_GUARD_BYTES, MP_GUARD_PATTERN);

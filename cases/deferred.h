@@ -1,19 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weights of which the host has none yet: a device makes all of them where a subject reads them, and who
- * reads them here asks for the experts that it reads (mp_tensor_make). Memory of experts that nobody has
- * asked for cannot be read: who forgets to ask is stopped, and does not read zeros. */
+/* Inputs of which the host has nothing yet: a device makes all of a tensor where a subject reads it, and who
+ * reads it here asks for the matrices or rows that it reads (mp_tensor_make). Memory of what nobody has asked
+ * for cannot be read: who forgets to ask is stopped, and does not read zeros. */
 #ifndef MP_CASES_DEFERRED_H
 #define MP_CASES_DEFERRED_H
 
 #include "cases/normal.h"
 #include "moeparity/inputs.h"
 
-/* Whether the tensor's numbers are so made that a device can make them: weights of floats of 16 bits. */
+/* A page that is touched for the first time costs more than its numbers; less is filled in moments. */
+#define MP_DEFER_FROM_BYTES ((size_t)64 << 20)
+
+/* Whether a device can make the tensor's numbers: floats of 16 bits, all by counting alone. */
 bool mp_fills_by_normal(const mp_case *c, mp_tensor_id id, mp_normal *normal);
 
 /* In place of mp_tensor_alloc and a fill. To be freed by mp_tensor_free. */
-mp_status mp_defer_weights(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error *err);
-/* How a device makes them, or NULL: they are no such weights. */
+mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error *err);
+/* How a device makes it, or NULL: it is no such tensor. */
 const mp_normal *mp_deferred_normal(const mp_tensor *t);
 /* Stands for the digest of the content, which it follows from. Never 0. */
 uint64_t mp_deferred_digest(const mp_tensor *t);

@@ -318,12 +318,22 @@ void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
         mp_fill_rows(c, which, t, 0, mp_tensor_rows(t));
 }
 
+/* Whether it is activations of which no row is made otherwise than the others. */
+static bool rows_are_alike(const mp_case *c, mp_tensor_id id) {
+    const bool padded = c->routing == MP_PADDED, filters = c->filter > 0 || c->ep_size > 1 || padded;
+    if (c->data != MP_NORMAL) return false;
+    return id == MP_CACHE1 || id == MP_CACHE2 || (id == MP_X && !padded) || (id == MP_CACHE3 && !filters);
+}
+
 bool mp_fills_by_normal(const mp_case *c, mp_tensor_id id, mp_normal *normal) {
     const mp_dtype dtype = mp_case_dtype(c, id);
     const mp_format *f = mp_dtype_format(dtype);
-    if ((id != MP_W1 && id != MP_W2) || (dtype != MP_BF16 && dtype != MP_FP16)) return false;
-    if (c->data == MP_UNUSED || c->data == MP_FROM_FILE)
-        return false; /* the ids, or nobody, say what holds */
+    if (dtype != MP_BF16 && dtype != MP_FP16) return false;
+    if (id == MP_W1 || id == MP_W2) {
+        if (c->data == MP_UNUSED || c->data == MP_FROM_FILE) return false; /* the ids, or nobody, know */
+    } else if (!rows_are_alike(c, id)) {
+        return false;
+    }
     const mp_row_rule rule = tensor_rule(c, id);
     *normal = (mp_normal){.key = mp_stream_key(c->seed, mp_tensors[id].stream),
                           .exponent = rule.exponent,

@@ -51,23 +51,31 @@ static void fill_batch(const mp_case *c, mp_inputs *in) {
         mp_fill_segments(c, &in->t[MP_TOKEN_LORA], &in->t[MP_SEG_INDPTR], &in->t[MP_REQ_TO_LORA]);
 }
 
-static mp_status allocate_and_fill(const mp_case *c, mp_tensor_id id, size_t deferred_from, mp_inputs *in,
+/* Which tensors are deferred where they have at least so many bytes. */
+typedef struct deferral {
+    mp_tensor_set set;
+    size_t from_bytes;
+} deferral;
+
+static mp_status allocate_and_fill(const mp_case *c, mp_tensor_id id, deferral later, mp_inputs *in,
                                    mp_error *err) {
     mp_tensor *t = &in->t[id];
     mp_normal normal;
-    if (mp_tensor_bytes(t) >= deferred_from && mp_fills_by_normal(c, id, &normal)) {
-        const mp_status status = mp_defer_weights(c, id, t, err);
+    if ((later.set & MP_IN_SET(id)) && mp_tensor_bytes(t) >= later.from_bytes &&
+        mp_fills_by_normal(c, id, &normal)) {
+        const mp_status status = mp_defer_tensor(c, id, t, err);
         if (status != MP_OK) return status;
         in->digest[id] = mp_deferred_digest(t);
         in->sealed[id] = t->data;
         return MP_OK;
     }
-    const mp_status status = mp_tensor_alloc(t, MP_POISON_A, err);
-    return status == MP_OK && mp_tensors[id].rows != MP_ROWS_BATCH ? fill(c, id, t, err) : status;
+    if (mp_tensors[id].rows == MP_ROWS_BATCH) return mp_tensor_alloc(t, MP_POISON_A, err); /* filled later */
+    const mp_status status = mp_tensor_alloc_unfilled(t, err); /* all of it is written */
+    return status == MP_OK ? fill(c, id, t, err) : status;
 }
 
 /* `weights`: inputs that whole tensors are borrowed from, or NULL. */
-static mp_status create(const mp_case *c, const mp_inputs *weights, size_t deferred_from, mp_inputs *in,
+static mp_status create(const mp_case *c, const mp_inputs *weights, deferral later, mp_inputs *in,
                         mp_error *err) {
     mp_status status = MP_OK;
     mp_inputs_plan(c, in);
@@ -85,7 +93,7 @@ static mp_status create(const mp_case *c, const mp_inputs *weights, size_t defer
             in->borrowed[id] = true;
             continue;
         }
-        status = allocate_and_fill(c, (mp_tensor_id)id, deferred_from, in, err);
+        status = allocate_and_fill(c, (mp_tensor_id)id, later, in, err);
         if (status != MP_OK) mp_error_prefix(err, "input %s", mp_tensor_name((mp_tensor_id)id));
     }
     if (status == MP_OK) fill_batch(c, in);
@@ -97,23 +105,26 @@ static mp_status create(const mp_case *c, const mp_inputs *weights, size_t defer
 }
 
 mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err) {
-    return create(c, NULL, SIZE_MAX, in, err);
+    return create(c, NULL, (deferral){0}, in, err);
 }
 
 mp_status mp_inputs_create_deferring(const mp_case *c, size_t from_bytes, mp_inputs *in, mp_error *err) {
-    return create(c, NULL, from_bytes, in, err);
+    return create(c, NULL, (deferral){MP_IN_SET(MP_W1) | MP_IN_SET(MP_W2), from_bytes}, in, err);
 }
 
 mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_inputs *in, mp_error *err) {
-    return create(c, other, SIZE_MAX, in, err);
+    return create(c, other, (deferral){0}, in, err);
 }
 
-mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, mp_inputs *out, mp_error *err) {
+mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, size_t deferred_from, mp_inputs *out,
+                          mp_error *err) {
+    const deferral later = {
+        MP_IN_SET(MP_X) | MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE3), deferred_from};
     mp_case other = *c; /* no shape of an input depends on what changes here */
     other.seed = (int64_t)(mp_mix((uint64_t)c->seed + 1) >> 1);
     other.filter = 0;
     other.routing = c->topk <= c->E * c->ep_size ? MP_UNIFORM : MP_DUPLICATES;
-    return create(&other, in, SIZE_MAX, out, err);
+    return create(&other, in, later, out, err);
 }
 
 void mp_inputs_destroy(mp_inputs *in) {

@@ -11,16 +11,19 @@ bool mp_cuda_fills(const mp_space *space) {
     return mp_cuda_is_space(space) && ((const mp_cuda *)space->self)->can_compile;
 }
 
-/* The first, the last, and some between them, as the CPU makes them. */
+/* The first, the last, and some between them, other ones in each tensor, as the CPU makes them. */
 static mp_status check_some(mp_cuda *cuda, const mp_fill_params *p, mp_error *err) {
-    enum { PLACES = 5, SOME = 256 };
+    enum { PLACES = 16, SOME = 64 };
     const mp_driver *driver = cuda->driver;
     const unsigned long long some = p->count < SOME ? p->count : SOME;
     unsigned short codes[SOME];
     mp_status status = MP_OK;
-    for (unsigned long long place = 0; place < PLACES && some > 0; place++) {
-        const unsigned long long first = (p->count - some) / (PLACES - 1) * place +
-                                         (p->count - some) % (PLACES - 1) * place / (PLACES - 1);
+    for (int place = 0; place < PLACES && some > 0; place++) {
+        const unsigned long long last = p->count - some,
+                                 random = mp_bits(~p->normal.key, (mp_u64)place) % (last + 1),
+                                 first = place == 0   ? 0
+                                         : place == 1 ? last
+                                                      : random;
         MP_CU(cuMemcpyDtoH_v2(codes, p->data + first * sizeof *codes, some * sizeof *codes));
         for (unsigned long long i = 0; i < some; i++) {
             const unsigned expected = mp_normal_code(&p->normal, first + i);

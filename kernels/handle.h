@@ -29,18 +29,19 @@ typedef struct mp_cuda_gate {
     struct timespec until;
 } mp_cuda_gate;
 
-/* An allocation of the driver, in use or kept for the next one of its size. */
+/* An allocation of the driver. */
 typedef struct mp_block {
     CUdeviceptr base;
     size_t bytes;
-    bool used;
+    struct mp_block *next;
 } mp_block;
 
 /* Allocations that the driver is asked for once: runs of a case need the same sizes again and again. */
+enum { MP_POOL_LISTS = 1024 };
 typedef struct mp_pool {
-    mp_block *blocks;
-    size_t count, room, kept_bytes; /* kept: of those that nobody uses */
-    size_t bytes;                   /* of all of them */
+    mp_block *used, *kept[MP_POOL_LISTS]; /* kept: for the next one of its size, in lists by size */
+    size_t count, bytes;                  /* of all of them */
+    size_t kept_bytes;                    /* of those that nobody uses */
 } mp_pool;
 
 /* Memory that the device reaches by itself, through which a thread carries its share of a large tensor piece

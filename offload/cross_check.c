@@ -25,14 +25,38 @@ static uint64_t mix(uint64_t z) {
     return z ^ z >> 31;
 }
 
-int64_t mp_cross_check_choose(int64_t count, uint64_t which, int64_t place[MP_CROSS_CHECKED]) {
-    const int64_t chosen = count < MP_CROSS_CHECKED ? count : MP_CROSS_CHECKED;
+int64_t mp_cross_check_choose(int64_t count, uint64_t which, int64_t most, int64_t *place) {
+    const int64_t chosen = count < most ? count : most;
     for (int64_t i = 0; i < chosen; i++) { /* one of each of so many parts */
         const int64_t begin = i * count / chosen, end = (i + 1) * count / chosen;
-        const uint64_t random = mix(which * MP_CROSS_CHECKED + (uint64_t)i);
+        const uint64_t random = mix(which * (uint64_t)most + (uint64_t)i);
         place[i] = begin + (int64_t)(random % (uint64_t)(end - begin));
     }
     return chosen;
+}
+
+/* Rows of the expert that has this one, at most `most`, each once. */
+static int64_t rows_of_expert(const mp_row_block *blocks, int64_t count, int64_t of, int64_t most,
+                              int64_t *row) {
+    const mp_row_block *first = mp_block_of_row(blocks, count, of), *last = first;
+    while (first > blocks && first[-1].expert == first->expert) first--;
+    while (last < blocks + count - 1 && last[1].expert == last->expert) last++;
+    const int64_t size = last->row + last->count - first->row, chosen = size < most ? size : most;
+    for (int64_t i = 0; i < chosen; i++)
+        row[i] = first->row + (of - first->row + i * size / chosen) % size;
+    return chosen;
+}
+
+int64_t mp_cross_check_rows(const mp_gemm_problem *p, const mp_row_block *blocks, int64_t count,
+                            uint64_t which, int64_t most, int64_t *row) {
+    enum { LARGE = 1 << 23 }; /* weights of an expert: to decode those of eight takes a core a second */
+    const mp_row_block *last = &blocks[count - 1];
+    const int64_t chosen = mp_cross_check_choose(last->row + last->count, which, most, row);
+    if (p->w.codes->dim[1] * p->w.codes->dim[2] < LARGE || chosen < 2) return chosen;
+    const int64_t a = row[mix(which) % (uint64_t)chosen], b = row[mix(which + 1) % (uint64_t)chosen];
+    const int64_t rows = rows_of_expert(blocks, count, a, most / 2, row);
+    if (mp_block_of_row(blocks, count, a)->expert == mp_block_of_row(blocks, count, b)->expert) return rows;
+    return rows + rows_of_expert(blocks, count, b, most - rows, row + rows);
 }
 
 mp_status mp_cross_check_begin(mp_cross_check *check, const mp_gemm_problem *problem, bool with_mass,

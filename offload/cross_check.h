@@ -3,6 +3,7 @@
 #ifndef MP_OFFLOAD_CROSS_CHECK_H
 #define MP_OFFLOAD_CROSS_CHECK_H
 
+#include "offload/pieces.h"
 #include "ref/engine.h"
 
 enum { MP_CROSS_CHECKED = 4 /* slots of a GEMM */, MP_TILE_RESULTS = 5 };
@@ -18,9 +19,14 @@ typedef struct mp_cross_check {
 /* The results of a tile, in the order value, mass, sure, det, random; NULL what it has not. */
 void mp_tile_results(const mp_gemm_tile *tile, const double *results[MP_TILE_RESULTS]);
 
-/* Chooses places among 0 .. count, spread over all of them, other ones for another `which`; returns how many.
- */
-int64_t mp_cross_check_choose(int64_t count, uint64_t which, int64_t place[MP_CROSS_CHECKED]);
+/* Chooses at most `most` places among 0 .. count, spread over all of them, other ones for another `which`;
+ * returns how many. */
+int64_t mp_cross_check_choose(int64_t count, uint64_t which, int64_t most, int64_t *place);
+/* The same of the rows of blocks, at most `most` of them. Where weights are large to decode, or to make, and
+ * that is nearly all that a CPU then does, the rows are of two experts at most, other ones for another
+ * `which`. */
+int64_t mp_cross_check_rows(const mp_gemm_problem *problem, const mp_row_block *blocks, int64_t count,
+                            uint64_t which, int64_t most, int64_t *row);
 /* Slots that are computed, each once. Ended by the caller, after an error too. MP_EMEMORY only. */
 mp_status mp_cross_check_begin(mp_cross_check *check, const mp_gemm_problem *problem, bool with_mass,
                                const int64_t *slots, int64_t count, mp_error *err);

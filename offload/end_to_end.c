@@ -5,6 +5,7 @@
 #include "cases/scheme.h"
 #include "offload/device/steps.h"
 #include "offload/grouped_gemm.h"
+#include "ref/activation.h"
 #include "ref/combine.h"
 #include "ref/pipeline.h"
 
@@ -128,7 +129,7 @@ static mp_status activate(const pipeline *p, int64_t slots, mp_error *err) {
     const mp_case *c = &p->c;
     mp_act64_params params = {.from = scratch(p, MP_SCRATCH_GATE_UP),
                               .to = scratch(p, MP_SCRATCH_ACT),
-                              .act = mp_describe_activation(c),
+                              .act = mp_act_form_of(c),
                               .slots = slots,
                               .N = c->N,
                               .width = mp_case_w1_rows(c),

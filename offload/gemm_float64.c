@@ -16,11 +16,11 @@ typedef struct gemm {
 /* Which slots the CPU computes too. */
 static mp_status choose_slots(gemm *g, mp_error *err) {
     const mp_grouped_gemm *s = &g->sums;
-    const mp_row_block *b = &s->blocks[s->block_count - 1];
     int64_t slot[MP_CROSS_CHECKED];
-    const int64_t count = mp_cross_check_choose(b->row + b->count, (uint64_t)s->o->gemms, slot);
-    for (int64_t i = count - 1; i >= 0; i--) { /* places descend, and so do the blocks that they are in */
-        while (slot[i] < b->row) b--;
+    const int64_t count = mp_cross_check_rows(s->p, s->blocks, s->block_count, (uint64_t)s->o->gemms,
+                                              MP_CROSS_CHECKED, slot);
+    for (int64_t i = 0; i < count; i++) {
+        const mp_row_block *b = mp_block_of_row(s->blocks, s->block_count, slot[i]);
         slot[i] = s->tasks.order[b->first + slot[i] - b->row];
     }
     return mp_cross_check_begin(&g->check, s->p, s->with_mass, slot, count, err);

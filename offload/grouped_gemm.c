@@ -6,6 +6,8 @@
 #define GEMM_SOURCE "offload/device/gemm_float64.cu"
 #define DECODE_SOURCE "offload/device/decode.cu"
 
+#define STAYING_BYTES ((size_t)512 << 20) /* of sums that need no landing: fewer pieces, each for all cores */
+
 enum { DECODE_THREADS = 256, MOST_BLOCKS = 1 << 16 };
 
 static CUdeviceptr scratch(const mp_grouped_gemm *g, mp_scratch which) {
@@ -57,10 +59,11 @@ static mp_status plan(mp_grouped_gemm *g, mp_error *err) {
     size_t budget = 0;
     const mp_status status = mp_offload_budget(g->o, &budget, err);
     const size_t taken = operand_bytes(g) + g->beside;
+    const size_t most = g->staying > 0 ? STAYING_BYTES : MP_OFFLOAD_LANDING_BYTES;
     g->limits = (mp_piece_limits){0};
     if (status != MP_OK) return status;
     const int results = g->results * (g->staying > 0 ? g->staying : 1) + g->numbers;
-    if (taken < budget) g->limits = mp_piece_limits_of(g->p, g->padded, results, budget - taken);
+    if (taken < budget) g->limits = mp_piece_limits_of(g->p, g->padded, results, budget - taken, most);
     return g->limits.rows > 0
                ? MP_OK
                : mp_fail(

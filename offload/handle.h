@@ -4,7 +4,6 @@
 #define MP_OFFLOAD_HANDLE_H
 
 #include "kernels/handle.h"
-#include "offload/device/activation.h"
 #include "offload/device/params.h"
 #include "offload/device/screen.h"
 #include "offload/offload.h"
@@ -115,8 +114,6 @@ bool mp_is_stored_float(mp_dtype dtype);
 mp_status mp_offload_stored_rows(mp_offload *offload, const mp_gemm_tasks *tasks, const mp_row_block *blocks,
                                  int64_t count, const mp_epilogue *epilogue, const int64_t *stored_row,
                                  mp_error *err);
-/* What the device is told of the case's activation. */
-mp_act64 mp_describe_activation(const mp_case *c);
 /* Launches a kernel of mp_offload_texts, of one without options by its source and entry; params points to its
  * one argument. */
 mp_status mp_offload_launch_kernel(mp_offload *offload, const mp_kernel *kernel, int64_t blocks, int threads,
@@ -131,6 +128,14 @@ mp_status mp_offload_gemm_float64(const mp_engine *self, const mp_gemm_problem *
 mp_status mp_offload_measure_gemm(const mp_engine *self, const mp_gemm_problem *problem,
                                   const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx,
                                   mp_error *err);
+
+/* ---- screen_stages.c ---- */
+
+/* mp_engine's measure_act and measure_combine. */
+mp_status mp_offload_measure_act(const mp_engine *self, const mp_act_screen *screen, mp_row_figures *figures,
+                                 mp_error *err);
+mp_status mp_offload_measure_combine(const mp_engine *self, const mp_combine_screen *screen,
+                                     mp_row_figures *figures, mp_error *err);
 
 /* ---- end_to_end.c ---- */
 

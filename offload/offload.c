@@ -27,6 +27,8 @@ mp_status mp_offload_open(int share, mp_offload **result, mp_error *err) {
                             .name = engine_name,
                             .gemm_float64 = mp_offload_gemm_float64,
                             .measure_gemm = mp_offload_measure_gemm,
+                            .measure_act = mp_offload_measure_act,
+                            .measure_combine = mp_offload_measure_combine,
                             .predict_gemm = mp_offload_predict_gemm,
                             .confirm_gemm = mp_offload_confirm_gemm,
                             .end_to_end = mp_offload_end_to_end};

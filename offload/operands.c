@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the device is told of a case: formats, operands of a GEMM, which are brought there, the activation. */
+/* Operands of a GEMM, brought to the device. */
 #include "offload/handle.h"
 
 #include <stdlib.h>
@@ -85,23 +85,4 @@ mp_status mp_offload_stored_rows(mp_offload *o, const mp_gemm_tasks *tasks, cons
     if (status == MP_OK) status = mp_offload_copy_in(o, buffer->at, row, bytes, err);
     free(row);
     return status;
-}
-
-mp_act64 mp_describe_activation(const mp_case *c) {
-    mp_act64 act = {.gate = MP_ACT64_SWISH, .beta = 1, .gated = c->gated, .limit = (double)(float)c->limit};
-    switch (c->act) {
-    case MP_SILU: break;
-    case MP_GELU: act.gate = MP_ACT64_GELU; break;
-    case MP_GELU_TANH: act.gate = MP_ACT64_GELU_TANH; break;
-    case MP_RELU2: act.gate = MP_ACT64_RELU2; break;
-    case MP_SWIGLU_OAI:
-        act.beta = (double)(float)c->alpha;
-        act.clamps_gate = act.clamps_up = 1;
-        act.add = 1;
-        break;
-    case MP_SILU_CLAMP: act.clamps_result = act.clamps_up = 1; break;
-    case MP_CLAMP_SILU: act.clamps_gate = act.clamps_up = 1; break;
-    case MP_ACTIVATION_COUNT: break;
-    }
-    return act;
 }

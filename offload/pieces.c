@@ -7,7 +7,7 @@
 #include <stdlib.h>
 
 /* What a piece takes at most of the device's memory, in eighths of this: decoded weights four, decoded
- * activations two, results one, and one is left over. A landing takes one of the host's. */
+ * activations two, results one, and one is left over. */
 #define UNITS 8
 
 static int64_t min64(int64_t a, int64_t b) {
@@ -36,10 +36,23 @@ mp_status mp_row_blocks(const mp_gemm_tasks *tasks, mp_row_block **blocks, int64
     return MP_OK;
 }
 
-mp_piece_limits mp_piece_limits_of(const mp_gemm_problem *p, int64_t padded, int results, size_t bytes) {
+const mp_row_block *mp_block_of_row(const mp_row_block *blocks, int64_t count, int64_t row) {
+    int64_t first = 0, end = count; /* it is among first .. end */
+    while (end - first > 1) {
+        const int64_t middle = first + (end - first) / 2;
+        if (blocks[middle].row <= row)
+            first = middle;
+        else
+            end = middle;
+    }
+    return &blocks[first];
+}
+
+mp_piece_limits mp_piece_limits_of(const mp_gemm_problem *p, int64_t padded, int results, size_t bytes,
+                                   size_t most) {
     const int64_t E = p->w.codes->dim[0], N = p->w.codes->dim[1],
                   slots = (p->slots + MP_TILE - 1) / MP_TILE * MP_TILE;
-    const size_t most = MP_OFFLOAD_LANDING_BYTES, unit = bytes / UNITS < most ? bytes / UNITS : most;
+    const size_t unit = bytes / UNITS < most ? bytes / UNITS : most;
     const int64_t numbers = (int64_t)(unit / sizeof(double)), w_rows = 4 * numbers / padded - MP_TILE;
     mp_piece_limits l = {.columns = N <= w_rows ? N : w_rows / MP_TILE * MP_TILE};
     if (l.columns < 1) return (mp_piece_limits){0};

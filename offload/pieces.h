@@ -16,15 +16,19 @@ typedef struct mp_row_block {
 /* Of all slots that are in a task, experts ascending; free(*blocks). MP_EMEMORY only. */
 mp_status mp_row_blocks(const mp_gemm_tasks *tasks, mp_row_block **blocks, int64_t *count, mp_error *err);
 
+/* The block that has a row of their order. */
+const mp_row_block *mp_block_of_row(const mp_row_block *blocks, int64_t count, int64_t row);
+
 /* The most that a piece may hold; rows 0: there is too little memory. */
 typedef struct mp_piece_limits {
     int64_t rows, matrices, columns;
     size_t a_bytes, w_bytes, result_bytes; /* that it takes, rows that tiles overhang included */
 } mp_piece_limits;
 
-/* In `bytes` of the device, and no more than all of it takes. padded: float64 numbers of a decoded row of k;
- * results: how many of a slot and column. */
-mp_piece_limits mp_piece_limits_of(const mp_gemm_problem *problem, int64_t padded, int results, size_t bytes);
+/* In `bytes` of the device, and no more than all of it takes, results in `most` bytes. padded: float64
+ * numbers of a decoded row of k; results: how many of a slot and column. */
+mp_piece_limits mp_piece_limits_of(const mp_gemm_problem *problem, int64_t padded, int results, size_t bytes,
+                                   size_t most);
 
 typedef struct mp_piece {
     int64_t n0, n;      /* columns */

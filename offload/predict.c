@@ -3,6 +3,7 @@
  * land in pinned memory of the host; while the device works on the next piece all cores take this one
  * through the epilogue. Or they stay, and what lands is whether something stored has their bits. */
 #include "offload/confirm.h"
+#include "offload/cross_check.h"
 #include "offload/handle.h"
 #include "offload/pieces.h"
 #include "offload/sums.h"
@@ -235,11 +236,12 @@ static mp_status check_sample(const prediction *p, const mp_gemm_contract *contr
     int32_t ids[SAMPLE];
     float weights[SAMPLE];
     mp_tensor by_cpu = mp_tensor_shape(p->out->dtype, 2, SAMPLE, p->n, 1);
-    for (int64_t i = 0; i < SAMPLE; i++) {
-        const mp_row_block *b = &p->blocks[i * p->count / SAMPLE];
-        const int64_t r = i * b->count / SAMPLE;
-        slot[count] = p->tasks.order[b->first + r];
-        position[count] = b->row + r;
+    const int64_t chosen = mp_cross_check_rows(p->scaled, p->blocks, p->count, (uint64_t)p->o->predicted,
+                                               SAMPLE, position);
+    for (int64_t i = 0; i < chosen; i++) {
+        const mp_row_block *b = mp_block_of_row(p->blocks, p->count, position[i]);
+        position[count] = position[i];
+        slot[count] = p->tasks.order[b->first + position[i] - b->row];
         if (p->out_row && p->out_row[slot[count]] < 0) continue;
         a_row[count] = p->scaled->a_row[slot[count]];
         ids[count] = p->scaled->topk_ids[slot[count]];

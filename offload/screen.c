@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "offload/screen.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,7 +55,10 @@ mp_status mp_screening_begin(mp_offload *o, const mp_screening *s, const mp_scre
     const int64_t first = p->blocks[p->piece->begin].row, rows = p->piece->rows;
     const size_t bytes = (size_t)rows * sizeof(mp_row_figures);
     mp_screen_params params = s->params;
+    mp_kernel kernel = {
+        .texts = &mp_offload_texts, .source = "offload/device/screen.cu", .entry = "screen_gemm"};
     mp_status status = MP_OK;
+    snprintf(kernel.options, sizeof kernel.options, "-DSCALED=%d", params.rule.block > 0);
     params.value = p->sums;
     params.mass = p->sums + (size_t)(rows * p->piece->n) * sizeof(double);
     params.row = o->scratch[MP_SCRATCH_SCREENED_ROWS].at + (size_t)first * sizeof(mp_screened_row);
@@ -64,9 +68,8 @@ mp_status mp_screening_begin(mp_offload *o, const mp_screening *s, const mp_scre
     params.n0 = p->piece->n0;
     params.n = p->piece->n;
     MP_CU(cuMemsetD8Async(params.figures, 0xFF, bytes, o->stream));
-    MP_DO(mp_offload_launch(o, "offload/device/screen.cu",
-                            params.rule.block > 0 ? "screen_scaled_gemm" : "screen_gemm",
-                            rows < MOST_BLOCKS ? rows : MOST_BLOCKS, MP_SCREEN_THREADS, &params, err));
+    MP_DO(mp_offload_launch_kernel(o, &kernel, rows < MOST_BLOCKS ? rows : MOST_BLOCKS, MP_SCREEN_THREADS,
+                                   &params, err));
     MP_CU(cuMemcpyDtoHAsync_v2(o->landing[p->landing], params.figures, bytes, o->stream));
     MP_CU(cuEventRecord(o->landed[p->landing], o->stream));
 out:

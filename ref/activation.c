@@ -11,15 +11,6 @@
 #define ROOT_2_PI 0.797884560802865355879892119868763737L /* sqrt(2/pi) */
 #define ROOT_1_2 0.707106781186547524400844362104849039L
 
-/* Written so that NaN compares false and passes through. */
-static double at_most(double v, double limit) {
-    return v > limit ? limit : v;
-}
-
-static double clamp(double v, double limit) {
-    return v > limit ? limit : v < -limit ? -limit : v;
-}
-
 /* The float64 truth. None of these forms cancels, so each is within 4u of the exact value, u = 2^-53,
  * relatively. The last rounding, to float64, is in each count.
  *
@@ -35,7 +26,7 @@ static double clamp(double v, double limit) {
  * gelu_tanh: (1+tanh(z))/2 = 1/(1+exp(-2z)). 2z takes seven roundings to 64 bits, and exp(-2z) errs by |2z|
  * times that: 2^-51.6 where the result leaves the range of float64. */
 static double swish(double v, double beta) {
-    return beta * v < -700 ? (double)(v * expl(beta * v)) : v / (1 + exp(-(beta * v)));
+    return beta * v < MP_SWISH_LOWEST ? (double)(v * expl(beta * v)) : mp_swish64(v, beta);
 }
 
 static double gelu(double v) {
@@ -47,45 +38,48 @@ static double gelu_tanh(double v) {
     return (double)(g / (1 + expl(-twice_z)));
 }
 
-/* act(gate), the factor before the multiply by up. */
-static double activated_gate(const mp_case *c, double g) {
-    const double limit = (double)(float)c->limit, alpha = (double)(float)c->alpha;
+mp_act_form mp_act_form_of(const mp_case *c) {
+    mp_act_form f = {
+        .function = MP_GATE_SWISH, .beta = 1, .gated = c->gated, .limit = (double)(float)c->limit};
     switch (c->act) {
-    case MP_SILU: return swish(g, 1);
-    case MP_GELU: return gelu(g);
-    case MP_GELU_TANH: return gelu_tanh(g);
-    case MP_RELU2: return g <= 0 ? 0 : g * g; /* NaN stays NaN */
-    case MP_SWIGLU_OAI: return swish(at_most(g, limit), alpha);
-    case MP_SILU_CLAMP: return at_most(swish(g, 1), limit);
-    case MP_CLAMP_SILU: return swish(at_most(g, limit), 1);
+    case MP_SILU: break;
+    case MP_GELU: f.function = MP_GATE_GELU; break;
+    case MP_GELU_TANH: f.function = MP_GATE_GELU_TANH; break;
+    case MP_RELU2: f.function = MP_GATE_RELU2; break;
+    case MP_SWIGLU_OAI:
+        f.beta = (double)(float)c->alpha;
+        f.clamps_gate = f.clamps_up = 1;
+        f.add = 1;
+        break;
+    case MP_SILU_CLAMP: f.clamps_result = f.clamps_up = 1; break;
+    case MP_CLAMP_SILU: f.clamps_gate = f.clamps_up = 1; break;
     case MP_ACTIVATION_COUNT: break;
     }
-    return NAN;
+    return f;
 }
 
-static double up_factor(const mp_case *c, double u) {
-    const double limit = (double)(float)c->limit;
-    switch (c->act) {
-    case MP_SWIGLU_OAI: return clamp(u, limit) + 1;
-    case MP_SILU_CLAMP:
-    case MP_CLAMP_SILU: return clamp(u, limit);
-    case MP_SILU:
-    case MP_GELU:
-    case MP_GELU_TANH:
-    case MP_RELU2: return u;
-    case MP_ACTIVATION_COUNT: break;
+/* act(gate), the factor before the multiply by up. */
+static double activated_gate(const mp_act_form *f, double gate) {
+    const double v = mp_gate_argument(f, gate);
+    double a = NAN;
+    switch (f->function) {
+    case MP_GATE_SWISH: a = swish(v, f->beta); break;
+    case MP_GATE_RELU2: a = mp_squared_relu64(v); break;
+    case MP_GATE_GELU: a = gelu(v); break;
+    case MP_GATE_GELU_TANH: a = gelu_tanh(v); break;
     }
-    return NAN;
+    return mp_gate_result(f, a);
 }
 
 /* The product, of act(gate) before its rounding. */
-static double product(const mp_case *c, double a, double up, const mp_dtype *gate_dtype) {
+static double product(const mp_act_form *f, double a, double up, const mp_dtype *gate_dtype) {
     if (gate_dtype) a = mp_round_to(*gate_dtype, a);
-    return c->gated ? a * up_factor(c, up) : a;
+    return f->gated ? a * mp_up_factor(f, up) : a;
 }
 
 double mp_activate(const mp_case *c, double gate, double up, const mp_dtype *gate_dtype) {
-    return product(c, activated_gate(c, gate), up, gate_dtype);
+    const mp_act_form f = mp_act_form_of(c);
+    return product(&f, activated_gate(&f, gate), up, gate_dtype);
 }
 
 _Static_assert(MP_ACT_ROUNDING_COUNT == 3, "another rounding of act(gate) adds an error of its own");
@@ -155,91 +149,46 @@ static float32_functions functions_of(const mp_contract *contract, mp_activation
     return f;
 }
 
-/* What a subject's act(gate) may differ from the float64 one, for any gate in [low, high] with |act| at most
- * `a`. With u the unit roundoff of a step and eps the relative error of exp, tanh and erf (`ulps` units in
- * the last place); 2u of the sum and the quotient stand for `around`:
- *
- * silu = v/(1+E), E = exp(-v)(1+eps): the sum inherits at most eps E/(1+E) <= eps and rounds once, the
- * division once: (eps + 2u)|silu|. An error of E in proportion to v hardly counts where v > 0: v E/(1+E) <
- * 0.28. When E overflows float32 (v < -88.7) the quotient is 0 instead of |silu| < 2^-120: then |silu| itself
- * is added. Near that edge quotients are subnormal: half the smallest subnormal, in `smallest`.
- *
- * gelu, gelu_tanh in float32 = (g/2)(1+f), f = erf or tanh, computed as f(1+eps) at an argument with relative
- * error r: f changes by at most max|z f'(z)| r, which is < 0.49 r for erf and < 0.45 r for tanh. erf: z =
- * g*(1/sqrt 2) has r <= 2u (constant and product). tanh: z = s(g + c g^3) has r <= 7u: g*g, *g, c and *c (4u
- * on the cubic part), the sum, s and *s, all terms of one sign. So 1+f has the absolute error eps + 4u
- * (cancellation at negative g keeps it absolute) and one relative rounding, the product two: |g|/2 (eps + 4u)
- * + 3u |gelu|. With float64_steps they are the forms above, which do not cancel: (eps + 4u)|gelu|.
- * An exp that tanh is made of, at y = 2z, errs by p|y| u where its error grows with the argument: 1+tanh =
- * 2/(1+exp(-y)) changes by at most max 2|y| e^y/(1+e^y)^2 p u < 0.45 p u.
- *
- * swiglu_oai: alpha*g is rounded, which changes E by |alpha g| u relatively; division, and if written
- * g*sigmoid one more product: (eps + |alpha g| u + 3u)|a|; u+1 is rounded once. The clamps are exact or do
- * not expand an error. relu2: one product.
- *
- * MP_ACT_GATE_ROUNDED adds `roundings` half ulps of act(gate) in dtype: two where the float64 value is
- * rounded as well, for near a tie both may go to different sides. With MP_ACT_ANY_ROUNDING it is not. The
- * float64 value itself errs by 4u of it, u = 2^-53 (where alpha*g is no float64, |alpha g| u more). */
-static double gate_error(const mp_case *c, const mp_contract *contract, double low, double high, double a,
-                         int roundings) {
-    const float32_functions f = functions_of(contract, c->act);
-    const double u = mp_step_roundoff(contract), eps = 2 * f.ulps * u;
-    const double limit = (double)(float)c->limit, alpha = (double)(float)c->alpha;
-    double error = NAN, own = 4 * 0x1p-53 * a; /* NaN: nothing is within it */
-    switch (c->act) {
-    case MP_GELU:
-    case MP_GELU_TANH:
-        error = contract->float64_steps ? (eps + 4 * u) * a
-                                        : fmax(fabs(low), fabs(high)) / 2 * (eps + 4 * u) + 3 * u * a;
-        if (c->act == MP_GELU_TANH)
-            error += fmax(fabs(low), fabs(high)) / 2 * 0.45 * 2 * contract->act_ulps_per_argument * u;
-        break;
-    case MP_RELU2: error = u * a; break;
-    case MP_SWIGLU_OAI: {
-        low = alpha * at_most(low, limit);
-        const double argument = fmax(fabs(low), alpha * fabs(at_most(high, limit)));
-        error = (eps + argument * (1 + f.per_argument) * u + (f.around + 2) * u) * a;
-        own += argument * 0x1p-53 * a;
-        break;
-    }
-    case MP_CLAMP_SILU: low = at_most(low, limit); /* fall through */
-    case MP_SILU:
-    case MP_SILU_CLAMP: error = (eps + f.per_argument * fmax(-low, 0.28) * u + f.around * u) * a; break;
-    case MP_ACTIVATION_COUNT: break;
-    }
-    if (!contract->float64_steps && low < f.vanishes && c->act != MP_RELU2) error += a;
-    error += own + 2 * f.smallest;
-    if (contract->act_rounding != MP_ACT_ONE_ROUNDING)
-        error += (contract->act_rounding == MP_ACT_ANY_ROUNDING ? 1 : roundings) *
-                 mp_half_ulp(c->dtype, a + error);
-    return error;
+mp_act_rule mp_act_rule_of(const mp_case *c, const mp_contract *contract) {
+    const float32_functions f = functions_of(contract, c->act), of_product = functions_of(contract, MP_SILU);
+    const double u = mp_step_roundoff(contract);
+    return (mp_act_rule){.form = mp_act_form_of(c),
+                         .u = u,
+                         .eps = 2 * f.ulps * u,
+                         .per_argument = f.per_argument,
+                         .of_tanh = contract->act_ulps_per_argument,
+                         .around = f.around,
+                         .vanishes = f.vanishes,
+                         .smallest = f.smallest,
+                         .product_smallest = of_product.smallest,
+                         .product_flushed = of_product.smallest == FLUSHED ? FLUSHED : 0,
+                         .wide_steps = contract->float64_steps,
+                         .argument_rounds = c->act == MP_SWIGLU_OAI,
+                         .roundings = contract->act_rounding == MP_ACT_ONE_ROUNDING   ? 0
+                                      : contract->act_rounding == MP_ACT_ANY_ROUNDING ? 1
+                                                                                      : 2,
+                         .places = mp_places_of(c->dtype)};
 }
 
-/* act(gate), within `error` of at most `a`, times up's factor: the factor (+1) and the product round once in
- * the subject and once in float64. */
-static double product_error(const mp_contract *contract, double error, double a, double factor) {
-    const double u = mp_step_roundoff(contract), smallest = functions_of(contract, MP_SILU).smallest;
-    return error * factor + 2 * (u + 0x1p-53) * (a + error) * factor + smallest +
-           (smallest == FLUSHED ? (a + error) * FLUSHED : 0); /* a factor below it is 0 */
-}
-
-double mp_activate_within(const mp_case *c, const mp_contract *contract, double gate, double up,
-                          const mp_dtype *gate_dtype, double *bound) {
-    const double act = activated_gate(c, gate), a = fabs(act),
-                 error = gate_error(c, contract, gate, gate, a, 2);
-    *bound = c->gated ? product_error(contract, error, a, fabs(up_factor(c, up))) : error;
-    return product(c, act, up, gate_dtype);
+double mp_activate_within(const mp_act_rule *r, double gate, double up, const mp_dtype *gate_dtype,
+                          double *bound) {
+    const double act = activated_gate(&r->form, gate), a = fabs(act),
+                 error = mp_gate_error(r, gate, gate, a, r->roundings);
+    *bound = r->form.gated ? mp_product_error(r, error, a, fabs(mp_up_factor(&r->form, up))) : error;
+    return product(&r->form, act, up, gate_dtype);
 }
 
 double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up) {
+    const mp_act_rule rule = mp_act_rule_of(c, contract);
     double bound;
-    mp_activate_within(c, contract, gate, up, NULL, &bound);
+    mp_activate_within(&rule, gate, up, NULL, &bound);
     return bound;
 }
 
 bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate) {
-    const double a = fabs(activated_gate(c, gate));
-    return a <= gate_error(c, contract, gate, gate, a, 2);
+    const mp_act_rule rule = mp_act_rule_of(c, contract);
+    const double a = fabs(activated_gate(&rule.form, gate));
+    return a <= mp_gate_error(&rule, gate, gate, a, rule.roundings);
 }
 
 /* ---- uncertain inputs ---- */
@@ -266,7 +215,7 @@ static around bent(around f, double value, double distance, bool flat) {
 }
 
 static around cut_off(around f, double limit) {
-    return bent(f, at_most(f.value, limit), fabs(f.value - limit), f.value > limit);
+    return bent(f, mp_at_most64(f.value, limit), fabs(f.value - limit), f.value > limit);
 }
 
 /* f'' of v s(v), s the logistic function, is s(1-s)(2 + v(1-2s)): at most 1/2 (at 0), and (2+|v|) exp(-|v|),
@@ -308,56 +257,33 @@ static around relu2_around(double v, double radius) {
     return smooth(v <= 0 ? 0 : v * v, v <= 0 ? 0 : 2 * v, 2 * highest, highest > 0 ? 2 : 0, radius);
 }
 
-/* What the limit cuts. */
-enum { CUT_NOTHING = 0, CUT_GATE = 1, CUT_RESULT = 2, CUT_UP = 4 };
-static int what_is_cut(mp_activation act) {
-    switch (act) {
-    case MP_SILU:
-    case MP_GELU:
-    case MP_GELU_TANH:
-    case MP_RELU2: return CUT_NOTHING;
-    case MP_SWIGLU_OAI:
-    case MP_CLAMP_SILU: return CUT_GATE | CUT_UP;
-    case MP_SILU_CLAMP: return CUT_RESULT | CUT_UP;
-    case MP_ACTIVATION_COUNT: break;
-    }
-    return CUT_NOTHING;
-}
-
-static around gate_around(const mp_case *c, double g, double radius) {
-    const double limit = (double)(float)c->limit, alpha = (double)(float)c->alpha;
-    const bool gate_is_cut = what_is_cut(c->act) & CUT_GATE;
+static around gate_around(const mp_act_form *form, double g, double radius) {
     around in = {g, 1, 0, radius}, f = {NAN, NAN, NAN, NAN};
-    if (gate_is_cut) in = cut_off(in, limit);
-    switch (c->act) {
-    case MP_SILU:
-    case MP_SILU_CLAMP:
-    case MP_CLAMP_SILU: f = swish_around(in.value, 1, in.reach); break;
-    case MP_SWIGLU_OAI: f = swish_around(in.value, alpha, in.reach); break;
-    case MP_GELU: f = gelu_around(g, radius); break;
-    case MP_GELU_TANH: f = gelu_tanh_around(g, radius); break;
-    case MP_RELU2: f = relu2_around(g, radius); break;
-    case MP_ACTIVATION_COUNT: break;
+    if (form->clamps_gate) in = cut_off(in, form->limit);
+    switch (form->function) {
+    case MP_GATE_SWISH: f = swish_around(in.value, form->beta, in.reach); break;
+    case MP_GATE_GELU: f = gelu_around(g, radius); break;
+    case MP_GATE_GELU_TANH: f = gelu_tanh_around(g, radius); break;
+    case MP_GATE_RELU2: f = relu2_around(g, radius); break;
     }
     /* f(in(g*)) = f + f' (in' (g* - g) + rest of in) + rest of f */
-    if (gate_is_cut) f = (around){f.value, f.slope * in.slope, f.rest + fabs(f.slope) * in.rest, f.reach};
-    return what_is_cut(c->act) & CUT_RESULT ? cut_off(f, limit) : f;
+    if (form->clamps_gate)
+        f = (around){f.value, f.slope * in.slope, f.rest + fabs(f.slope) * in.rest, f.reach};
+    return form->clamps_result ? cut_off(f, form->limit) : f;
 }
 
-static around factor_around(const mp_case *c, double u, double radius) {
-    const double limit = (double)(float)c->limit;
+static around factor_around(const mp_act_form *form, double u, double radius) {
     const around up = {u, 1, 0, radius};
-    if (!c->gated) return (around){.value = 1};
-    if (!(what_is_cut(c->act) & CUT_UP)) return up;
-    return bent(up, up_factor(c, u), fabs(fabs(u) - limit), fabs(u) > limit);
+    if (!form->gated) return (around){.value = 1};
+    if (!form->clamps_up) return up;
+    return bent(up, mp_up_factor(form, u), fabs(fabs(u) - form->limit), fabs(u) > form->limit);
 }
 
-/* The subject's own error anywhere in both intervals. */
-static double worst_evaluation(const mp_case *c, const mp_contract *contract, double gate, double radius,
-                               around a, around f) {
+/* The subject's own error anywhere in both intervals: of the roundings of act(gate) float64 makes none. */
+static double worst_evaluation(const mp_act_rule *r, double gate, double radius, around a, around f) {
     const double largest = fabs(a.value) + a.reach;
-    const double error = gate_error(c, contract, gate - radius, gate + radius, largest, 1);
-    return c->gated ? product_error(contract, error, largest, fabs(f.value) + f.reach) : error;
+    const double error = mp_gate_error(r, gate - radius, gate + radius, largest, r->roundings > 0);
+    return r->form.gated ? mp_product_error(r, error, largest, fabs(f.value) + f.reach) : error;
 }
 
 #define OWN_ROUNDINGS (1 + 0x1p-39) /* of these sums of a few dozen terms themselves */
@@ -377,11 +303,12 @@ void mp_activation_propagate(const mp_case *c, const mp_contract *contract, doub
     const double gate_radius = gate_sure + gate_random, up_radius = up_sure + up_random;
     *result = (mp_activation_span){mp_activate(c, gate, up, NULL), INFINITY, 0};
     if (!isfinite(gate) || !isfinite(up) || !isfinite(gate_radius + up_radius)) return;
-    const around a = gate_around(c, gate, gate_radius), f = factor_around(c, up, up_radius);
+    const mp_act_rule rule = mp_act_rule_of(c, contract);
+    const around a = gate_around(&rule.form, gate, gate_radius), f = factor_around(&rule.form, up, up_radius);
     const double by_gate = fabs(a.slope * f.value), by_up = fabs(a.value * f.slope);
     const double sure = by_gate * gate_sure + by_up * up_sure + a.rest * fabs(f.value) +
                         fabs(a.value) * f.rest + a.reach * f.reach +
-                        worst_evaluation(c, contract, gate, gate_radius, a, f);
+                        worst_evaluation(&rule, gate, gate_radius, a, f);
     const double random = hypot(by_gate * gate_random, by_up * up_random);
     if (!isfinite(result->value) || !isfinite(sure + random)) return;
     result->sure = sure * OWN_ROUNDINGS;
@@ -393,9 +320,10 @@ double mp_activation_interval_bound(const mp_case *c, const mp_contract *contrac
     if (!c->gated) up = up_radius = 0;
     const double value = mp_activate(c, gate, up, NULL);
     if (!isfinite(gate) || !isfinite(up) || !isfinite(gate_radius + up_radius)) return INFINITY;
-    const around a = gate_around(c, gate, gate_radius), f = factor_around(c, up, up_radius);
+    const mp_act_rule rule = mp_act_rule_of(c, contract);
+    const around a = gate_around(&rule.form, gate, gate_radius), f = factor_around(&rule.form, up, up_radius);
     const double bound = a.reach * fabs(f.value) + fabs(a.value) * f.reach + a.reach * f.reach +
-                         worst_evaluation(c, contract, gate, gate_radius, a, f);
+                         worst_evaluation(&rule, gate, gate_radius, a, f);
     return isfinite(value) && isfinite(bound) ? bound * OWN_ROUNDINGS : INFINITY;
 }
 

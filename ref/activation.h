@@ -19,6 +19,7 @@
 #include "moeparity/case.h"
 #include "moeparity/contract.h"
 #include "moeparity/tensor.h"
+#include "ref/activated.h"
 
 #include <math.h>
 
@@ -37,12 +38,15 @@ static inline double mp_clamped_nan(double v) {
     return isnan(v) ? (double)INFINITY : v;
 }
 
-/* Bound of |subject - mp_activate(...)| before the store's rounding; derived in activation.c. It covers the
+/* Bound of |subject - mp_activate(...)| before the store's rounding; derived in activated.h. It covers the
  * float64 value's own error too: act(gate) is within 4 * 2^-53 of the exact value, relatively. */
 double mp_activation_bound(const mp_case *c, const mp_contract *contract, double gate, double up);
+/* What both are made of: the case's activation, and a contract's of it. */
+mp_act_form mp_act_form_of(const mp_case *c);
+mp_act_rule mp_act_rule_of(const mp_case *c, const mp_contract *contract);
 /* mp_activate, and that bound beside it: act(gate) is computed once. */
-double mp_activate_within(const mp_case *c, const mp_contract *contract, double gate, double up,
-                          const mp_dtype *gate_dtype, double *bound);
+double mp_activate_within(const mp_act_rule *rule, double gate, double up, const mp_dtype *gate_dtype,
+                          double *bound);
 
 /* Whether act(gate) may come out as zero within its bound: times an infinite up it is then NaN instead of
  * Inf, and both are right. */
@@ -74,6 +78,21 @@ void mp_activation_propagate(const mp_case *c, const mp_contract *contract, doub
  * everything is taken for deterministic. INFINITY where something is not finite. */
 double mp_activation_interval_bound(const mp_case *c, const mp_contract *contract, double gate,
                                     double gate_radius, double up, double up_radius);
+
+/* A stored activation that an engine is to measure by itself: of each slot what measured.h says of its
+ * elements, of which `passed` are plain, of a finite gate and up, and within their bound; of a filtered slot
+ * none. */
+typedef struct mp_act_screen {
+    const mp_tensor *cache1;
+    const int32_t *topk_ids; /* [slots] */
+    const int64_t *row;      /* [slots] of both tensors */
+    int64_t slots;
+    bool interleaved;     /* gate and up of element n are columns 2n and 2n+1, else n and N+n */
+    bool rounds_gate;     /* act(gate) is rounded to got's dtype */
+    const mp_tensor *got; /* [rows, N] */
+    mp_stored stored;
+    mp_act_rule rule;
+} mp_act_screen;
 
 /* The stage over the rows listed in `row` [slots] (-1 skips), for slots whose id is not -1: the rows of
  * filtered slots keep their old contents. Rounded once to cache2's dtype. */

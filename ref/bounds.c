@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/bounds.h"
 
+#include "ref/combined.h"
+
 #include <assert.h>
 #include <math.h>
 
@@ -23,10 +25,15 @@ const mp_gemm_contract *mp_stage_gemm_contract(const mp_contract *contract, mp_s
     return &contract->down;
 }
 
+mp_places mp_places_of(mp_dtype dtype) {
+    const mp_format *f = mp_dtype_format(dtype);
+    return (mp_places){ldexp(1.0, f->emin), mp_unit_roundoff(dtype), f->max_finite};
+}
+
 /* gamma_n = n*u / (1 - n*u): n roundings in any order change a sum of magnitudes `mass` by at most gamma_n *
  * mass. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1 and 4.2. */
 double mp_gamma(double n, double u) {
-    return n * u < 1 ? n * u / (1 - n * u) : (double)INFINITY;
+    return mp_gamma_of(n, u);
 }
 
 /* AMD's CDNA1 and CDNA2: of a step of L terms a binary tree of neighbours, ceil(log2 L) additions deep, then

@@ -4,6 +4,7 @@
 #define MP_REF_BOUNDS_H
 
 #include "moeparity/contract.h"
+#include "ref/measured.h"
 #include "ref/scaled_sum.h"
 
 /* Error of an accumulation of `terms` products whose magnitudes sum to mass: |computed - exact| <= rel*mass +
@@ -37,6 +38,7 @@ double mp_flushed_operands(const mp_gemm_contract *gemm, mp_dtype operands, doub
 const mp_gemm_contract *mp_stage_gemm_contract(const mp_contract *contract, mp_stage stage);
 /* Unit roundoff of the steps between roundings to dtype: 2^-24, or 2^-53 with float64_steps. */
 double mp_step_roundoff(const mp_contract *contract);
-double mp_gamma(double n, double u); /* n*u/(1-n*u), or Inf when n*u >= 1 */
+mp_places mp_places_of(mp_dtype dtype); /* of a float format */
+double mp_gamma(double n, double u);    /* n*u/(1-n*u), or Inf when n*u >= 1 */
 
 #endif

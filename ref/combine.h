@@ -8,6 +8,7 @@
 #include "cases/graph_tables.h"
 #include "moeparity/contract.h"
 #include "moeparity/tensor.h"
+#include "ref/combined.h"
 
 /* What is summed. Only of slots whose id is not -1, where topk_ids is given; each term times the slot's
  * weight, where weights are; shared_output [M,K] is NULL, or without data, where there is none. */
@@ -21,16 +22,6 @@ typedef struct mp_combine_terms {
 mp_combine_terms mp_combine_terms_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT],
                                      bool skips_filtered);
 
-/* The sum and its magnitudes, unscaled, for one output element; long double, so that it can judge fp64.
- * `terms` slots were added. */
-typedef struct mp_sum {
-    long double value, mass;
-    int64_t terms;
-    long double finite; /* the magnitudes of the terms that are finite, alone */
-    double error;       /* sum of the terms' own errors: 0 where they are given */
-    double shared;      /* what is added to the scaled sum; 0 without shared=add */
-} mp_sum;
-void mp_sum_add(mp_sum *sum, long double term);
 mp_sum mp_combine_sum(const mp_combine_terms *terms, int64_t token, int64_t column);
 double mp_combine_shared(const mp_tensor *shared_output, int64_t token, int64_t column);
 
@@ -40,13 +31,23 @@ double mp_combine_rsf(const mp_case *c);
 /* The value of out[m,k] before its last rounding: rsf times the sum, with the contract's rounding before the
  * scale, and the shared output. */
 double mp_combine_value(const mp_case *c, mp_combine_variant variant, mp_sum sum);
-/* Bound of |subject - value| before the last rounding; derived in combine.c. */
+mp_combine_rule mp_combine_rule_of(const mp_case *c, const mp_contract *contract);
+/* Bound of |subject - value| before the last rounding; derived in combined.h. */
 double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum sum);
 
 /* Whether a sum that is not the last one may leave the range of what it is kept in, dtype or float32: a
  * partial one, where terms cancel, or the whole before it is scaled. Then nothing is known of the result: it
  * is Inf, NaN or, where stores saturate, any number. */
 bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum);
+
+/* A stored sum over topk that an engine is to measure by itself: of each token what measured.h says of its
+ * elements, of which `passed` are plain, far from overflow on every way, and within their bound. */
+typedef struct mp_combine_screen {
+    mp_combine_terms terms;
+    const mp_tensor *got; /* [M,K] */
+    mp_stored stored;
+    mp_combine_rule rule;
+} mp_combine_screen;
 
 /* The stage: terms -> out [M,K], one rounding to out's dtype. */
 void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_combine_terms *terms,

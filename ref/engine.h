@@ -10,6 +10,8 @@
 #include "cases/scheme.h"
 #include "moeparity/contract.h"
 #include "moeparity/inputs.h"
+#include "ref/activation.h"
+#include "ref/combine.h"
 #include "ref/gemm.h"
 #include "ref/token_figures.h"
 
@@ -36,6 +38,14 @@ struct mp_engine {
      * NULL: it measures nothing. MP_EUNSUPPORTED: not this one, and nothing was visited. */
     mp_status (*measure_gemm)(const mp_engine *self, const mp_gemm_problem *problem,
                               const mp_gemm_screen *screen, mp_gemm_visit visit, void *ctx, mp_error *err);
+    /* Figures of all slots of an activation, and of all tokens of a combine [M], by the operations of
+     * ref/activated.h, combined.h and measured.h. A row of which not all elements passed has none that mean
+     * anything else. The caller measures some of them again. NULL, or MP_EUNSUPPORTED: it measures them
+     * all. */
+    mp_status (*measure_act)(const mp_engine *self, const mp_act_screen *screen, mp_row_figures *figures,
+                             mp_error *err);
+    mp_status (*measure_combine)(const mp_engine *self, const mp_combine_screen *screen,
+                                 mp_row_figures *figures, mp_error *err);
     /* As mp_predict_scaled_gemm; of a case without quantised experts the scheme is that of MP_QUANT_NONE, and
      * dtype the case's. NULL: the engine predicts nothing. MP_EUNSUPPORTED: not this GEMM, and out is
      * unchanged; in both cases the CPU predicts it. */

@@ -17,6 +17,10 @@
 #define MP_MEASURED static inline
 #endif
 
+MP_MEASURED int mp_is_finite(double x) {
+    return fabs(x) <= 0x1.fffffffffffffp1023; /* false for NaN too */
+}
+
 /* ---- a sum behind its epilogue ---- */
 
 /* Of one element, where the epilogue has them. */
@@ -85,6 +89,33 @@ MP_MEASURED void mp_expect_sum(const mp_gemm_rule *r, const mp_epilogue_terms *e
 
 /* ---- a stored number ---- */
 
+/* 2^exponent of a positive normal number. */
+MP_MEASURED double mp_binade(double number) {
+#ifdef __CUDACC_RTC__
+    return __longlong_as_double(__double_as_longlong(number) & 0x7FF0000000000000ll);
+#else
+    uint64_t bits;
+    memcpy(&bits, &number, sizeof bits);
+    bits &= 0x7FF0000000000000u;
+    memcpy(&number, &bits, sizeof number);
+    return number;
+#endif
+}
+
+/* Of a float format: its smallest normal number, 2^-precision, its largest number. */
+typedef struct mp_places {
+    double smallest, unit, most;
+} mp_places;
+
+/* Half an ulp at a value. */
+MP_MEASURED double mp_half_place(const mp_places *p, double value) {
+    double size = fabs(value);
+    if (!(size == size)) return size;
+    size = size < p->smallest ? p->smallest : size > p->most ? p->most : size;
+    const double half = mp_binade(size) * p->unit;
+    return half > 0 ? half : 0x1p-1074;
+}
+
 /* How it is stored: a float format of 32 bits at most. */
 typedef struct mp_stored {
     double smallest; /* its smallest normal number */
@@ -99,19 +130,6 @@ typedef struct mp_measured {
     double error, bound, ratio, drift, ulps;
     int plain, equal;
 } mp_measured;
-
-/* 2^exponent of a positive normal number. */
-MP_MEASURED double mp_binade(double number) {
-#ifdef __CUDACC_RTC__
-    return __longlong_as_double(__double_as_longlong(number) & 0x7FF0000000000000ll);
-#else
-    uint64_t bits;
-    memcpy(&bits, &number, sizeof bits);
-    bits &= 0x7FF0000000000000u;
-    memcpy(&number, &bits, sizeof number);
-    return number;
-#endif
-}
 
 /* Half an ulp comes from exponent bits; the value rounded to the format is rint(value / ulp) * ulp, exact
  * scalings by powers of two (rint as an addition that drops the fraction). Of the error at most half an ulp

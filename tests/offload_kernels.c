@@ -4,6 +4,8 @@
 #include "offload/device/confirm.h"
 #include "offload/device/params.h"
 #include "offload/device/screen.h"
+#include "offload/device/screen_act.h"
+#include "offload/device/screen_combine.h"
 #include "offload/device/steps.h"
 #include "tests/fake_cuda.h"
 
@@ -72,11 +74,31 @@ static void measure_tokens(const mp_output64_params *p) {
     }
 }
 
-static void screen(const mp_screen_params *p, int scaled) {
+/* ---- screen.cu ---- */
+
+static void screen_gemm(const mp_screen_params *p) {
     for (long long i = 0; i < p->rows; i++) {
         mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + i;
         mp_row_figures_start(f);
-        for (long long j = 0; j < p->n; j++) mp_screen_element(p, scaled, i, j, f);
+        for (long long j = 0; j < p->n; j++) mp_screen_element(p, p->rule.block > 0, i, j, f);
+    }
+}
+
+static void screen_act(const mp_screen_act_params *p) {
+    const int *ids = fake_memory(p->topk_ids);
+    const long long *row = fake_memory(p->row);
+    for (long long t = 0; t < p->slots; t++) {
+        mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + t;
+        mp_row_figures_start(f);
+        for (long long n = 0; n < p->N && ids[t] >= 0; n++) mp_screen_act_element(p, row[t], n, f);
+    }
+}
+
+static void screen_combine(const mp_screen_combine_params *p) {
+    for (long long m = 0; m < p->tokens; m++) {
+        mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + m;
+        mp_row_figures_start(f);
+        for (long long k = 0; k < p->K; k++) mp_screen_combine_element(p, m, k, f);
     }
 }
 
@@ -84,11 +106,12 @@ static void execute(const char *entry, const void *params) {
     static const char *const sums[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
                                        "gemm_squares"};
     if (strcmp(entry, "decode") == 0) decode(params);
-    if (strcmp(entry, "screen_gemm") == 0) screen(params, 0);
-    if (strcmp(entry, "screen_scaled_gemm") == 0) screen(params, 1);
     if (strcmp(entry, "epilogue") == 0) epilogue(params);
     if (strcmp(entry, "activate") == 0) activate(params);
     if (strcmp(entry, "measure_tokens") == 0) measure_tokens(params);
+    if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
+    if (strcmp(entry, "screen_act") == 0) screen_act(params);
+    if (strcmp(entry, "screen_combine") == 0) screen_combine(params);
     for (int w = 0; w < 4; w++)
         if (strcmp(entry, sums[w]) == 0) gemm((what)w, params);
 }

@@ -303,8 +303,8 @@ static void a_combine_scales_the_radii_it_is_given(void **state) {
                     for (int64_t slot = m * topk; slot < (m + 1) * topk; slot++) {
                         if (slot == 1) continue;
                         const double value = *mp_ball_at(&in.value, slot * K + k);
-                        exact.value += (long double)value;
-                        exact.mass += (long double)fabs(value);
+                        exact.value += value;
+                        exact.mass += fabs(value);
                         exact.terms++;
                         mass += fabs(value);
                         sure += *mp_ball_at(&in.sure, slot * K + k);

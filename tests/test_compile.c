@@ -144,24 +144,27 @@ static void fill_compiles(void **state) {
 /* The judge on the device. */
 static void the_judge_compiles(void **state) {
     (void)state;
-    static const char *const entries[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
-                                          "gemm_squares"},
-                             *const steps[] = {"epilogue", "activate", "measure_tokens"};
-    for (int a = 0; a < ARCHITECTURES; a++) {
-        mp_kernel kernel = {
-            .texts = &mp_offload_texts, .source = "offload/device/decode.cu", .entry = "decode"};
-        add(architectures[a], kernel, 0, false);
-        kernel.source = "offload/device/gemm_float64.cu";
-        for (size_t i = 0; i < sizeof entries / sizeof *entries; i++) {
-            kernel.entry = entries[i];
+    static const struct {
+        const char *source, *entry, *options;
+    } kernels[] = {{"offload/device/decode.cu", "decode", ""},
+                   {"offload/device/gemm_float64.cu", "gemm_values", ""},
+                   {"offload/device/gemm_float64.cu", "gemm_values_and_masses", ""},
+                   {"offload/device/gemm_float64.cu", "gemm_absolute", ""},
+                   {"offload/device/gemm_float64.cu", "gemm_squares", ""},
+                   {"offload/device/steps.cu", "epilogue", ""},
+                   {"offload/device/steps.cu", "activate", ""},
+                   {"offload/device/steps.cu", "measure_tokens", ""},
+                   {"offload/device/screen.cu", "screen_gemm", "-DSCALED=0"},
+                   {"offload/device/screen.cu", "screen_gemm", "-DSCALED=1"},
+                   {"offload/device/screen_combine.cu", "screen_combine", ""},
+                   {"offload/device/confirm.cu", "confirm_gemm", ""}};
+    for (int a = 0; a < ARCHITECTURES; a++)
+        for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
+            mp_kernel kernel = {
+                .texts = &mp_offload_texts, .source = kernels[i].source, .entry = kernels[i].entry};
+            strcpy(kernel.options, kernels[i].options);
             add(architectures[a], kernel, 0, false);
         }
-        kernel.source = "offload/device/steps.cu";
-        for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-            kernel.entry = steps[i];
-            add(architectures[a], kernel, 0, false);
-        }
-    }
     run_jobs();
 }
 

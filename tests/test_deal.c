@@ -165,6 +165,43 @@ static void each_row_once_and_what_runs_fits_in(void **state) {
     mp_matrix_free(&m);
 }
 
+/* An idle worker keeps weights, which count until it ends. */
+static void kept_weights_take_memory(void **state) {
+    (void)state;
+    const char *const texts[] = {"M=1 " MODEL, "M=1 " MODEL " seed=1"};
+    mp_matrix m = matrix_of(texts, 2);
+    mp_deal deal = deal_of(&m, 2, false);
+    mp_seat seats[2] = {{.row = MP_NO_CASE}, {.row = MP_NO_CASE}};
+    deal.memory = deal.rows[1].bytes + deal.rows[0].weights_bytes / 2;
+    seats[0].row = mp_deal_next(&deal, seats, 2, 0);
+    assert_int_equal(seats[0].row, 0);
+    assert_int_equal(mp_deal_next(&deal, seats, 2, 1), MP_NO_CASE);
+    seats[0].row = MP_NO_CASE;
+    assert_int_equal(mp_deal_next(&deal, seats, 2, 1), 1);
+    mp_deal_close(&deal);
+    mp_matrix_free(&m);
+}
+
+static void a_row_comes_again_once(void **state) {
+    (void)state;
+    const char *const texts[] = {SMALL, SMALL " seed=1"};
+    mp_matrix m = matrix_of(texts, 2);
+    for (int workers = 1; workers <= 2; workers++) {
+        mp_deal deal = deal_of(&m, workers, false);
+        mp_seat seats[2] = {{.row = MP_NO_CASE}, {.row = MP_NO_CASE}};
+        const size_t row = mp_deal_next(&deal, seats, workers, 0);
+        assert_int_equal(mp_deal_again(&deal, row), workers == 2); /* one alone had all there is */
+        assert_int_equal(deal.left, workers);
+        assert_int_equal(mp_deal_next(&deal, seats, workers, 0), 1);
+        assert_int_equal(mp_deal_next(&deal, seats, workers, 0), MP_NO_CASE);
+        assert_int_equal(mp_deal_any(&deal), workers == 2 ? row : MP_NO_CASE);
+        assert_false(mp_deal_again(&deal, row));
+        assert_int_equal(deal.left, 0);
+        mp_deal_close(&deal);
+    }
+    mp_matrix_free(&m);
+}
+
 static void a_large_row_has_the_cores(void **state) {
     (void)state;
     const char *const texts[] = {LARGE, SMALL, SMALL " seed=1", SMALL " seed=2", SMALL " seed=3"};
@@ -219,8 +256,12 @@ static void workers_are_for_our_own_subjects(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_worker_takes_weights_once),       cmocka_unit_test(weights_stay_where_they_are),
-        cmocka_unit_test(each_row_once_and_what_runs_fits_in), cmocka_unit_test(a_large_row_has_the_cores),
+        cmocka_unit_test(one_worker_takes_weights_once),
+        cmocka_unit_test(weights_stay_where_they_are),
+        cmocka_unit_test(each_row_once_and_what_runs_fits_in),
+        cmocka_unit_test(a_large_row_has_the_cores),
+        cmocka_unit_test(kept_weights_take_memory),
+        cmocka_unit_test(a_row_comes_again_once),
         cmocka_unit_test(workers_are_for_our_own_subjects),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

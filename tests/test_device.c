@@ -205,7 +205,7 @@ static void a_run_fails_cleanly_at_every_call(void **state) {
             if (!whole) assert_non_null(strstr(err.text, "CUDA_ERROR_ILLEGAL_ADDRESS"));
             mp_trace_destroy(&trace);
             assert_int_equal(fake.live, things_of(cuda));
-            for (size_t i = 0; i < cuda->pool.count; i++) assert_false(cuda->pool.blocks[i].used);
+            assert_null(cuda->pool.used);
             mp_subject_close(&subject);
             assert_int_equal(fake.live, 0);
             fake.failing = -1, fake.lost = false;
@@ -527,12 +527,14 @@ static void small_work_is_put_off_and_comes_to_the_same(void **state) {
     for (int i = 0; i < BUFFERS; i++)
         if (h[i].data) readings[count++] = (mp_reading){calloc(1, h[i].bytes + 1), h[i].data, h[i].bytes};
     mp_region region = {.data = readings[0].from, .bytes = readings[0].bytes, .digested = readings[0].bytes};
-    uint64_t digest;
-    const mp_rows_region row = {readings[0].from, readings[0].bytes, 1, &digest};
-    const mp_inspection all = {&region, &row, readings, 1, 1, count};
+    uint64_t digest[2];
+    const mp_rows_region rows[] = {{readings[0].from, readings[0].bytes, 1, &digest[0]},
+                                   {readings[1].from, readings[1].bytes, 1, &digest[1]}};
+    const mp_inspection all = {&region, rows, readings, 1, 2, count};
     assert_int_equal(space->inspect(space->self, &all, &err), MP_OK);
     assert_true(region.intact && region.digest == mp_space_row_digest(readings[0].to, region.bytes));
-    assert_true(digest == region.digest);
+    for (int i = 0; i < 2; i++)
+        assert_true(digest[i] == mp_space_row_digest(readings[i].to, readings[i].bytes));
     for (int i = 0, k = 0; i < BUFFERS; i++) {
         if (!h[i].data) continue;
         assert_memory_equal(readings[k].to, h[i].all + MP_GUARD_BYTES, h[i].bytes);
@@ -542,6 +544,29 @@ static void small_work_is_put_off_and_comes_to_the_same(void **state) {
     for (int i = 0; i < BUFFERS; i++) free(h[i].all);
     mp_cuda_close(cuda);
     assert_int_equal(fake.live, 0);
+}
+
+/* Nothing is done any more to memory that somebody else has taken since. */
+static void what_is_freed_is_left_alone(void **state) {
+    (void)state;
+    enum { BYTES = 1000 };
+    mp_cuda *cuda;
+    void *data;
+    CUdeviceptr taken = 0;
+    mp_error err = {0};
+    unsigned char own[BYTES];
+    memset(own, 0x55, sizeof own);
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    const mp_space *space = mp_cuda_space(cuda);
+    assert_int_equal(space->alloc(space->self, BYTES, MP_POISON_A, &data, &err), MP_OK);
+    space->free(space->self, data);
+    assert_int_equal(mp_pool_take(cuda, BYTES + 2 * MP_GUARD_BYTES, &taken, &err), MP_OK);
+    assert_int_equal(taken, (uintptr_t)data - MP_GUARD_BYTES);
+    memcpy(fake_memory((uintptr_t)data), own, sizeof own);
+    assert_int_equal(mp_cuda_synchronize(cuda, &err), MP_OK);
+    assert_memory_equal(fake_memory((uintptr_t)data), own, sizeof own);
+    mp_pool_keep(cuda, taken);
+    mp_cuda_close(cuda);
 }
 
 /* What was freed comes back, poisoned, for the same size alone; where the device has nothing left it is given
@@ -879,7 +904,7 @@ static void borrowed_weights_are_written_once(void **state) {
     mp_error err = {0};
     mp_inputs other;
     assert_int_equal(open_begun(SMALL, &b, &err), MP_OK);
-    assert_int_equal(mp_inputs_other(&b.c, &b.in, &other, &err), MP_OK);
+    assert_int_equal(mp_inputs_other(&b.c, &b.in, SIZE_MAX, &other, &err), MP_OK);
     const size_t weights = mp_tensor_bytes(&b.in.t[MP_W1]) + mp_tensor_bytes(&b.in.t[MP_W2]);
     for (int i = 0; i < 4; i++) {
         mp_surroundings_report report;
@@ -915,6 +940,7 @@ int main(void) {
         cmocka_unit_test(device_buffers_have_guards_at_every_size),
         cmocka_unit_test(large_tensors_cross_whole),
         cmocka_unit_test(small_work_is_put_off_and_comes_to_the_same),
+        cmocka_unit_test(what_is_freed_is_left_alone),
         cmocka_unit_test(memory_of_the_same_size_is_used_again),
         cmocka_unit_test(memory_alone_needs_no_compiler),
         cmocka_unit_test(the_plan_covers_what_a_run_takes),

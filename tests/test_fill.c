@@ -116,6 +116,47 @@ static void deferred_weights_are_the_same(void **unused) {
     }
 }
 
+/* And so are the activations of another batch, where no row of them is made otherwise than the others. */
+static void deferred_activations_are_the_same(void **unused) {
+    (void)unused;
+    static const struct {
+        const char *text;
+        mp_tensor_id deferred; /* or none */
+    } cases[] = {{"M=37 K=72 N=40", MP_X},
+                 {"M=37 K=72 N=40 routing=empty filter=0.5 seed=2", MP_X},
+                 {"M=37 N=40 scope=act", MP_CACHE1},
+                 {"M=37 N=40 scope=act dtype=fp16 filter=0.5", MP_CACHE1},
+                 {"M=37 K=72 N=40 scope=down", MP_CACHE2},
+                 {"M=37 K=72 scope=combine filter=0.5", MP_CACHE3}, /* the other batch filters nothing */
+                 {"M=37 K=72 scope=combine ep_size=2", MP_TENSOR_COUNT},
+                 {"M=37 K=72 N=40 data=special", MP_TENSOR_COUNT},
+                 {"M=37 N=40 data=limits scope=act", MP_TENSOR_COUNT},
+                 {"M=37 K=72 N=40 dtype=fp32", MP_TENSOR_COUNT}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        fixture f = made(cases[i].text);
+        mp_inputs now, later;
+        mp_error err;
+        int count = 0;
+        assert_int_equal(mp_inputs_other(&f.c, &f.in, SIZE_MAX, &now, &err), MP_OK);
+        assert_int_equal(mp_inputs_other(&f.c, &f.in, 1, &later, &err), MP_OK);
+        for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+            const mp_tensor *t = &later.t[id];
+            const mp_normal *normal = mp_deferred_normal(t);
+            count += normal != NULL;
+            if (normal && id != (int)cases[i].deferred) fail_msg("%s: %s", cases[i].text, mp_tensor_name(id));
+            for (int64_t k = 0; normal && k < mp_tensor_count(t); k++)
+                assert_int_equal(mp_normal_code(normal, (uint64_t)k),
+                                 mp_code_at(t->dtype, now.t[id].data, k));
+            mp_tensor_make(t, NULL);
+            if (t->data) assert_memory_equal(t->data, now.t[id].data, mp_tensor_bytes(t));
+        }
+        if (count != (cases[i].deferred != MP_TENSOR_COUNT)) fail_msg("%s", cases[i].text);
+        mp_inputs_destroy(&later);
+        mp_inputs_destroy(&now);
+        mp_inputs_destroy(&f.in);
+    }
+}
+
 /* What stands for the digest of deferred weights differs where the weights do. */
 static void deferred_weights_are_told_apart(void **unused) {
     (void)unused;
@@ -776,6 +817,7 @@ int main(void) {
         cmocka_unit_test(devices_round_as_the_cpu_does),
         cmocka_unit_test(deferred_weights_are_the_same),
         cmocka_unit_test(deferred_weights_are_told_apart),
+        cmocka_unit_test(deferred_activations_are_the_same),
         cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(a_larger_batch_begins_with_the_smaller),
         cmocka_unit_test(seeds_and_tensors_differ),

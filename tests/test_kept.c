@@ -243,7 +243,7 @@ static void buffers_that_stay_are_filled_from_copies(void **state) {
     mp_inputs in = filled(&c), other;
     mp_error err = {0};
     mp_surroundings_report report;
-    assert_int_equal(mp_inputs_other(&c, &in, &other, &err), MP_OK);
+    assert_int_equal(mp_inputs_other(&c, &in, SIZE_MAX, &other, &err), MP_OK);
     load(&subject, &c, &in, MP_BUFFERS_ONCE, &once);
     assert_int_equal(mp_buffers_look(once.buffers, &report, &err), MP_OK);
     mp_buffers_close(once.buffers);

@@ -145,7 +145,7 @@ static void segments_say_what_tokens_say(void **state) {
             int64_t rows[40];
             assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
             expect_segments(&c, &in);
-            assert_int_equal(mp_inputs_other(&c, &in, &other, &err), MP_OK);
+            assert_int_equal(mp_inputs_other(&c, &in, SIZE_MAX, &other, &err), MP_OK);
             expect_segments(&c, &other);
             mp_inputs_destroy(&other);
             for (int64_t m = 0; m < M; m++) rows[m] = M - 1 - m;

@@ -121,7 +121,7 @@ static void every_call_may_fail(void **state) {
         host_run r;
         fake.failing = -1;
         if (mp_offload_open(4, &offload, &err) != MP_OK) fail_msg("%s", err.text);
-        host_run_create(&r, "M=64 E=4 topk=2 K=64 N=32 shared=add bias=1", offload);
+        host_run_create(&r, "M=2 E=4 topk=2 K=16 N=8 shared=add bias=1", offload);
         fake.calls = 0;
         fake.failing = n;
         err = (mp_error){0};

@@ -3,6 +3,7 @@
  * offload/cross_check.c: what differs is found. */
 #include "offload/cross_check.h"
 #include "offload/device/params.h"
+#include "offload/offload.h"
 #include "offload/pieces.h"
 #include "tests/ref_support.h"
 
@@ -45,7 +46,8 @@ static int64_t walk(const problem *q, size_t bytes, int results, int *visits) {
     int64_t count, pieces = 0;
     assert_int_equal(mp_gemm_tasks_create(&q->p, &tasks, NULL), MP_OK);
     assert_int_equal(mp_row_blocks(&tasks, &blocks, &count, NULL), MP_OK);
-    const mp_piece_limits limits = mp_piece_limits_of(&q->p, padded, results, bytes);
+    const mp_piece_limits limits =
+        mp_piece_limits_of(&q->p, padded, results, bytes, MP_OFFLOAD_LANDING_BYTES);
     assert_true(limits.a_bytes + limits.w_bytes + limits.result_bytes <= bytes);
     mp_piece piece = {0};
     int64_t row = 0;
@@ -115,11 +117,51 @@ static void places_are_spread(void **state) {
     for (int64_t count = 0; count < 50; count++)
         for (uint64_t which = 0; which < 20; which++) {
             int64_t place[MP_CROSS_CHECKED];
-            const int64_t chosen = mp_cross_check_choose(count, which, place);
+            const int64_t chosen = mp_cross_check_choose(count, which, MP_CROSS_CHECKED, place);
             assert_int_equal(chosen, count < MP_CROSS_CHECKED ? count : MP_CROSS_CHECKED);
             for (int64_t i = 0; i < chosen; i++)
                 assert_true(place[i] >= i * count / chosen && place[i] < (i + 1) * count / chosen);
         }
+}
+
+/* Rows that are computed again are each once; of large weights they are of two experts at most, and over many
+ * GEMMs of all. */
+static void rows_of_large_weights_are_of_few_experts(void **state) {
+    (void)state;
+    enum { E = 6, MOST = 8 };
+    rng r = {4};
+    problem q;
+    problem_create(&r, E, 8, 8, 90, &q);
+    mp_gemm_tasks tasks;
+    mp_row_block *blocks;
+    int64_t count;
+    assert_int_equal(mp_gemm_tasks_create(&q.p, &tasks, NULL), MP_OK);
+    assert_int_equal(mp_row_blocks(&tasks, &blocks, &count, NULL), MP_OK);
+    mp_tensor large = mp_tensor_shape(MP_BF16, 3, E, 1 << 12, 1 << 11); /* of which nothing is read */
+    mp_gemm_problem p = q.p;
+    for (int is_large = 0; is_large < 2; is_large++) {
+        bool seen[E] = {false};
+        p.w.codes = is_large ? &large : &q.w;
+        for (uint64_t which = 0; which < 60; which++) {
+            int64_t row[MOST];
+            int experts = 0;
+            bool here[E] = {false};
+            const int64_t chosen = mp_cross_check_rows(&p, blocks, count, which, MOST, row);
+            assert_true(chosen >= 2 && chosen <= MOST);
+            for (int64_t i = 0; i < chosen; i++) {
+                const mp_row_block *b = mp_block_of_row(blocks, count, row[i]);
+                assert_true(row[i] >= b->row && row[i] < b->row + b->count);
+                for (int64_t k = 0; k < i; k++) assert_true(row[k] != row[i]);
+                experts += !here[b->expert];
+                here[b->expert] = seen[b->expert] = true;
+            }
+            assert_true(!is_large || experts <= 2);
+        }
+        for (int64_t i = 0; i < count; i++) assert_true(seen[blocks[i].expert]);
+    }
+    free(blocks);
+    mp_gemm_tasks_destroy(&tasks);
+    problem_free(&q);
 }
 
 typedef struct shown {
@@ -175,6 +217,7 @@ static void differences_are_found(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(pieces_cover_all),
                                        cmocka_unit_test(places_are_spread),
+                                       cmocka_unit_test(rows_of_large_weights_are_of_few_experts),
                                        cmocka_unit_test(differences_are_found)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

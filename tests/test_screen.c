@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* GEMMs that a device measures where it sums them: every verdict and every figure is what the same sums give
- * where they are measured here. Built twice: for a GPU, without which it is skipped, and with
- * tests/offload_kernels.c for a device that is not there. */
+/* What a device measures itself, GEMMs where it sums them and other stages: every verdict and every figure is
+ * what the same sums give where they are measured here. Built twice: for a GPU, without which it is skipped,
+ * and with tests/offload_kernels.c for a device that is not there. */
 #include "tests/screen_support.h"
 
 static mp_engine unmeasured; /* the same without measures of its own */
@@ -28,6 +28,30 @@ static mp_status measure_and_count(const mp_engine *self, const mp_gemm_problem 
     watch w = {visit, ctx};
     (void)self;
     return engine->measure_gemm(engine, p, screen, count, &w, err);
+}
+
+static int64_t combined; /* tokens whose figures counted */
+
+static mp_status measure_combine_and_count(const mp_engine *self, const mp_combine_screen *screen,
+                                           mp_row_figures *figures, mp_error *err) {
+    const mp_engine *engine = mp_offload_engine(offload);
+    (void)self;
+    const mp_status status = engine->measure_combine(engine, screen, figures, err);
+    for (int64_t m = 0; m < screen->got->dim[0] && status == MP_OK; m++)
+        combined += figures[m].passed == screen->got->dim[1];
+    return status;
+}
+
+static int64_t activated; /* slots whose figures counted */
+
+static mp_status measure_act_and_count(const mp_engine *self, const mp_act_screen *screen,
+                                       mp_row_figures *figures, mp_error *err) {
+    const mp_engine *engine = mp_offload_engine(offload);
+    (void)self;
+    const mp_status status = engine->measure_act(engine, screen, figures, err);
+    for (int64_t t = 0; t < screen->slots && status == MP_OK; t++)
+        activated += figures[t].passed == mp_tensor_row_length(screen->got);
+    return status;
 }
 
 static void assert_same(double a, double b, const char *text, mp_stage stage, const char *what) {
@@ -59,6 +83,8 @@ static bool judged_alike(const char *text) {
     mp_verdict screened, here;
     mp_error err = {0};
     counting.measure_gemm = measure_and_count;
+    counting.measure_act = measure_act_and_count;
+    counting.measure_combine = measure_combine_and_count;
     if (judge(&counting, &screened, &err)) fail_msg("%s: %s", text, err.text);
     if (judge(&unmeasured, &here, &err)) fail_msg("%s: %s", text, err.text);
     assert_same_verdict(text, &screened, &here);
@@ -86,17 +112,28 @@ static const char *const cases[] = {
     "M=40 topk=2 E=4 K=128 N=64 dtype=bf16 quant=nvfp4",
     "M=40 topk=2 E=4 K=128 N=64 dtype=fp16 quant=int4-w4a16",
     "M=1 topk=2 E=2 K=2 N=1 dtype=bf16",
+    "M=24 topk=4 E=6 K=80 N=16 dtype=bf16 apply_router_weight_in_combine=1 filter=0.4 shared=add rsf=0.3",
+    "M=24 topk=8 E=9 K=80 N=16 dtype=fp32 rsf=2.827 shared=add",
+    "M=24 topk=2 E=4 K=64 N=70 dtype=bf16 act=swiglu_oai interleaved=1 bias=1 layout=sorted filter=0.2",
+    "M=24 topk=2 E=4 K=64 N=70 dtype=fp16 act=silu_clamp limit=0.1",
+    "M=24 topk=2 E=4 K=64 N=70 dtype=fp32 act=clamp_silu limit=0.1 layout=masked filter=0.3",
+    "M=24 topk=2 E=4 K=64 N=70 dtype=bf16 act=gelu",
+    "M=24 topk=2 E=4 N=70 dtype=bf16 act=relu2 gated=0 scope=act data=special",
+    "M=24 topk=2 E=4 N=70 dtype=fp16 gated=0 scope=act data=wide",
+    "M=24 topk=5 E=9 K=80 scope=combine dtype=fp16 data=wide",
+    "M=24 topk=5 E=9 K=80 scope=combine dtype=fp16 data=overflow rsf=2.5",
 };
 
 static void right_traces(void **state) {
     (void)state;
-    parts = alone = 0;
+    parts = alone = combined = activated = 0;
     for (size_t i = 0; i < COUNT(cases); i++) {
         start(cases[i]);
         assert_true(judged_alike(cases[i]));
         stop();
     }
     assert_true(alone > parts / 2); /* most of what is right travels as figures */
+    assert_true(combined > 300 && activated > 600);
 }
 
 /* Elements of both caches and of the output are anything at all: every one of them is found by the CPU. */
@@ -107,9 +144,11 @@ static void spoilt_traces(void **state) {
     for (size_t i = 0; i < COUNT(cases); i++)
         for (int round = 0; round < 6; round++) {
             start(cases[i]);
-            const mp_tensor_id spoilt = (const mp_tensor_id[]){MP_CACHE1, MP_CACHE3}[round % 2];
-            mp_tensor *t = &trace.t[spoilt];
-            if (!t->data) fail_msg("%s: %s is not there", cases[i], mp_tensor_name(spoilt));
+            const mp_tensor_id ids[] = {MP_CACHE1, MP_OUT, MP_CACHE2, MP_CACHE3};
+            mp_tensor *t = &trace.t[f.c.scope == MP_SCOPE_ALL   ? ids[round % 4]
+                                    : f.c.scope == MP_SCOPE_ACT ? MP_CACHE2
+                                                                : MP_OUT];
+            if (!t->data) fail_msg("%s: nothing to spoil", cases[i]);
             for (int k = 0; k < 1 + round * 3; k++)
                 mp_put_code(t->dtype, t->data, random_below(&r, mp_tensor_count(t)),
                             round == 5 ? MP_POISON_A : random_bits(&r));
@@ -124,6 +163,8 @@ static int open_engine(void **state) {
     if (failed) return failed;
     unmeasured = *mp_offload_engine(offload);
     unmeasured.measure_gemm = NULL;
+    unmeasured.measure_act = NULL;
+    unmeasured.measure_combine = NULL;
     return 0;
 }
 

@@ -2,17 +2,38 @@
 /* A device that measures something else than was asked, in one way at a time: whatever it says of a right
  * trace, it is found out. */
 #include "offload/device/screen.h"
+#include "offload/device/screen_act.h"
+#include "offload/device/screen_combine.h"
 #include "tests/fake_cuda.h"
 #include "tests/screen_support.h"
 
 static void (*right)(const char *entry, const void *params);
 static int fault;
 
+enum { SLOTS = 66, EXPERTS = 4 }; /* of both cases */
+
+/* A copy of memory, `by` bytes before where it is said to lie: what is read beside it is zeros. */
+static CUdeviceptr shifted(CUdeviceptr at, long long bytes, int by) {
+    static char copy[1 << 20];
+    assert_in_range(bytes + by, 1, sizeof copy);
+    memset(copy, 0, sizeof copy);
+    memcpy(copy, fake_memory(at), (size_t)bytes);
+    return (CUdeviceptr)(uintptr_t)copy + (CUdeviceptr)by;
+}
+
+/* Bytes of the scales of so many rows. */
+static long long scale_bytes(const mp_device_operand *o, long long matrices, long long rows) {
+    return matrices * mp_device_blocks(rows, o->block_rows) *
+           mp_device_blocks(o->length, o->block_columns) * (long long)sizeof(float);
+}
+
 /* What the device is told wrongly. */
 static const char *mislead(mp_screen_params *p) {
+    static const long long first_row[SLOTS];
+    const long long got_bytes = SLOTS * p->width * 2;
     switch (fault) {
-    case 0: p->got += 2; return "another element";
-    case 1: p->got += (unsigned long long)(2 * p->width); return "another row";
+    case 0: p->got = shifted(p->got, got_bytes, 2); return "another element";
+    case 1: p->got = shifted(p->got, got_bytes, 2 * (int)p->width); return "another row";
     case 2: p->got = p->value; return "another tensor";
     case 3: p->rule.rel *= 1.5; return "a wider bound";
     case 4: p->rule.abs += 1e-6; return "a larger floor of the bound";
@@ -20,7 +41,16 @@ static const char *mislead(mp_screen_params *p) {
     case 6: p->stored.unit *= 2; return "another format";
     case 7: p->bias = 0; return "no bias";
     case 8: p->weighs = 0; return "no weights";
-    case 9: p->n0++; return "columns beside them";
+    case 9: p->n0 = 1; return "columns beside them";
+    case 20:
+        p->w.scale = shifted(p->w.scale, scale_bytes(&p->w, EXPERTS, p->w.matrix_rows), 4);
+        return "another scale of weights";
+    case 21:
+        p->a.scale = shifted(p->a.scale, scale_bytes(&p->a, 1, p->a.matrix_rows), 4);
+        return "another scale of activations";
+    case 22: p->a_row = (CUdeviceptr)(uintptr_t)first_row; return "the scales of the first row";
+    case 23: p->rule.block *= 2; return "every other scale";
+    case 24: p->rule.per_scale *= 1.01; return "more for each scale";
     default: return NULL;
     }
 }
@@ -51,40 +81,196 @@ static const char *distort(mp_row_figures *of_row, long long rows, long long n) 
 static const char *planted; /* what was, or NULL */
 
 static void execute(const char *entry, const void *params) {
-    if (!strstr(entry, "screen")) {
+    if (strcmp(entry, "screen_gemm") != 0) {
         right(entry, params);
         return;
     }
     mp_screen_params p = *(const mp_screen_params *)params;
     const char *what = mislead(&p);
     right(entry, &p);
-    if (what && fault < 10) /* as if nothing was wrong with it */
+    if (what) /* as if nothing was wrong with it */
         for (long long i = 0; i < p.rows; i++) ((mp_row_figures *)fake_memory(p.figures))[i].passed = p.n;
     const char *of_figures = distort(fake_memory(p.figures), p.rows, p.n);
     planted = what ? what : of_figures;
 }
 
-/* Every fault is in a GEMM that has what it needs. */
+/* Faults begin .. end, each in a GEMM that has what it needs: right without it. */
+static void find_out(const char *text, int begin, int end) {
+    mp_verdict v;
+    mp_error err = {0};
+    right = fake.execute;
+    start(text);
+    assert_int_equal(judge(mp_offload_engine(offload), &v, &err), MP_OK);
+    assert_int_equal(v.check[MP_CHECK_BOUND].answer, MP_PASSED);
+    mp_verdict_free(&v);
+    fake.execute = execute;
+    for (fault = begin; fault < end; fault++) {
+        planted = NULL;
+        const mp_status status = judge(mp_offload_engine(offload), &v, &err);
+        mp_verdict_free(&v);
+        print_message("%s: %s\n", planted, err.text);
+        assert_non_null(planted);
+        assert_int_equal(status, MP_EDEVICE);
+        assert_non_null(strstr(err.text, "measured wrongly"));
+    }
+    fake.execute = right;
+    stop();
+}
+
 static void every_fault_is_found_out(void **state) {
     (void)state;
-    static const char text[] = "M=33 topk=2 E=4 K=96 N=72 dtype=bf16 bias=1";
+    find_out("M=33 topk=2 E=4 K=96 N=72 dtype=bf16 bias=1", 0, 19);
+}
+
+static void every_fault_in_scales_is_found_out(void **state) {
+    (void)state;
+    find_out("M=33 topk=2 E=4 K=512 N=256 dtype=bf16 quant=fp8-block", 20, 25);
+}
+
+/* Right figures, or a failure that is told, whatever call of the driver fails. */
+static void every_call_may_fail(void **state) {
+    (void)state;
+    mp_verdict v;
+    mp_error err = {0};
+    int refused = 0;
+    start("M=9 topk=2 E=3 K=64 N=40 dtype=bf16 bias=1");
+    fake.calls = 0;
+    assert_int_equal(judge(mp_offload_engine(offload), &v, &err), MP_OK);
+    const int calls = fake.calls;
+    assert_true(calls > 60);
+    mp_verdict_free(&v);
+    for (int n = 0; n < calls; n++) {
+        err = (mp_error){0};
+        fake.calls = 0;
+        fake.failing = n;
+        const mp_status status = judge(mp_offload_engine(offload), &v, &err);
+        fake.failing = -1;
+        if (status == MP_OK) assert_int_equal(v.check[MP_CHECK_BOUND].answer, MP_PASSED);
+        if (status != MP_OK && (status != MP_EDEVICE || err.text[0] == '\0'))
+            fail_msg("call %d: %d, %s", n, status, err.text);
+        refused += status != MP_OK;
+        mp_verdict_free(&v);
+    }
+    assert_true(refused > calls / 2);
+    assert_int_equal(judge(mp_offload_engine(offload), &v, &err), MP_OK); /* nothing is left behind */
+    mp_verdict_free(&v);
+    stop();
+}
+
+/* The same of a combine. */
+static const char *mislead_combine(mp_screen_combine_params *p) {
+    switch (fault) {
+    case 0: p->got += (unsigned long long)(2 * p->K); return "another token";
+    case 1: p->got = p->terms; return "another tensor";
+    case 2: p->rule.u *= 1.5; return "a wider bound";
+    case 3: p->stored.rounded = !p->stored.rounded; return "a store that does not round";
+    case 4: p->stored.unit *= 2; return "another format";
+    case 5: p->weights = 0; return "no weights";
+    case 6: p->shared = 0; return "no shared output";
+    case 7: p->rule.rsf *= 1 + 0x1p-20; return "another scale";
+    case 8: p->topk_ids = 0; return "filtered slots";
+    default: return NULL;
+    }
+}
+
+static void execute_combine(const char *entry, const void *params) {
+    if (strcmp(entry, "screen_combine") != 0) {
+        right(entry, params);
+        return;
+    }
+    mp_screen_combine_params p = *(const mp_screen_combine_params *)params;
+    mp_row_figures *figures = fake_memory(p.figures);
+    planted = mislead_combine(&p);
+    if (fault == 0) p.tokens--; /* the last has none behind it */
+    right(entry, &p);
+    for (long long i = 0; i < p.tokens && planted; i++) figures[i].passed = p.K;
+    if (fault == 9)
+        planted = "figures of the next token",
+        memmove(figures, figures + 1, (size_t)(p.tokens - 1) * sizeof *figures);
+    for (long long i = 0; i < p.tokens && fault == 10; i++) figures[i].max_drift += 0.125;
+    if (fault == 10) planted = "one figure";
+}
+
+static void every_fault_of_a_combine_is_found_out(void **state) {
+    (void)state;
     right = fake.execute;
-    fake.execute = execute;
+    fake.execute = execute_combine;
     for (fault = 0;; fault++) {
         mp_verdict v;
         mp_error err = {0};
         planted = NULL;
-        start(text);
+        start("M=33 topk=3 E=4 K=96 N=16 dtype=bf16 apply_router_weight_in_combine=1 shared=add filter=0.3 "
+              "rsf=2.5");
         const mp_status status = judge(mp_offload_engine(offload), &v, &err);
         mp_verdict_free(&v);
         stop();
         if (!planted) break;
         print_message("%s: %s\n", planted, err.text);
         assert_int_equal(status, MP_EDEVICE);
-        assert_non_null(strstr(err.text, "measured"));
+        assert_non_null(strstr(err.text, "measured wrongly"));
     }
     fake.execute = right;
-    assert_int_equal(fault, 19);
+    assert_int_equal(fault, 11);
+}
+
+/* And of an activation. */
+static const char *mislead_act(mp_screen_act_params *p) {
+    switch (fault) {
+    case 0: p->got = p->cache1; return "another tensor";
+    case 1:
+        p->cache1 = p->got;
+        p->width = p->N;
+        p->slots /= 2;
+        return "what it was to measure";
+    case 2: p->rule.eps *= 1.5; return "a wider bound";
+    case 3: p->stored.rounded = !p->stored.rounded; return "a store that does not round";
+    case 4: p->stored.unit *= 2; return "another format";
+    case 5: p->rule.form.clamps_up = 0; return "no clamp of up";
+    case 6: p->rule.form.clamps_gate = 0; return "no clamp of gate";
+    case 7: p->rule.form.beta *= 1 + 0x1p-20; return "another beta";
+    case 8: p->rule.form.add = 0; return "up for up + 1";
+    case 9: p->step = 1; return "gates one beside another";
+    case 10:
+        p->row += sizeof(int64_t);
+        p->slots--;
+        return "the row of the next slot";
+    default: return NULL;
+    }
+}
+
+static void execute_act(const char *entry, const void *params) {
+    if (strcmp(entry, "screen_act") != 0) {
+        right(entry, params);
+        return;
+    }
+    mp_screen_act_params p = *(const mp_screen_act_params *)params;
+    mp_row_figures *figures = fake_memory(p.figures);
+    planted = mislead_act(&p);
+    right(entry, &p);
+    for (long long i = 0; i < p.slots && planted; i++) figures[i].passed = p.N;
+    for (long long i = 0; i < p.slots && fault == 11; i++) figures[i].max_drift += 0.125;
+    if (fault == 11) planted = "one figure";
+}
+
+static void every_fault_of_an_activation_is_found_out(void **state) {
+    (void)state;
+    right = fake.execute;
+    fake.execute = execute_act;
+    for (fault = 0;; fault++) {
+        mp_verdict v;
+        mp_error err = {0};
+        planted = NULL;
+        start("M=33 topk=2 E=4 K=32 N=96 act=swiglu_oai limit=0.2 interleaved=1 dtype=bf16");
+        const mp_status status = judge(mp_offload_engine(offload), &v, &err);
+        mp_verdict_free(&v);
+        stop();
+        if (!planted) break;
+        print_message("%s: %s\n", planted, err.text);
+        assert_int_equal(status, MP_EDEVICE);
+        assert_non_null(strstr(err.text, "measured wrongly"));
+    }
+    fake.execute = right;
+    assert_int_equal(fault, 12);
 }
 
 /* A device that shows no row whose figures it shows. */
@@ -119,6 +305,10 @@ static void figures_alone_are_not_believed(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_found_out),
+                                       cmocka_unit_test(every_fault_in_scales_is_found_out),
+                                       cmocka_unit_test(every_fault_of_a_combine_is_found_out),
+                                       cmocka_unit_test(every_fault_of_an_activation_is_found_out),
+                                       cmocka_unit_test(every_call_may_fail),
                                        cmocka_unit_test(figures_alone_are_not_believed)};
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

@@ -119,7 +119,8 @@ static void other_inputs_are_another_batch_on_the_same_weights(void **state) {
         mp_error err = {0};
         int64_t routed = 0, others = 0;
         if (mp_case_parse(&c, texts[i], &err) != MP_OK || mp_inputs_create(&c, &in, &err) != MP_OK ||
-            mp_inputs_other(&c, &in, &other, &err) != MP_OK || mp_inputs_check_ids(&c, &other, &err) != MP_OK)
+            mp_inputs_other(&c, &in, SIZE_MAX, &other, &err) != MP_OK ||
+            mp_inputs_check_ids(&c, &other, &err) != MP_OK)
             fail_msg("%s: %s", texts[i], err.text);
         for (int id = 0; id < MP_TENSOR_COUNT; id++) {
             const mp_tensor *a = &in.t[id], *b = &other.t[id];

@@ -15,7 +15,10 @@
 
 #include <math.h>
 
+/* The CPU computes all slots of a token, with radii: of few tokens, or of one that reads so many weights, it
+ * computes one. */
 enum { FEW_TOKENS = 16 * MP_CROSS_CHECKED };
+#define MANY_WEIGHTS 0x1p26
 
 typedef struct check {
     const mp_token_figures *figures;
@@ -50,7 +53,7 @@ static void compare(void *ctx, mp_span *span, const mp_balls *out, int64_t first
     for (int64_t i = 0; i < k->width; i++) {
         const mp_ball b = mp_ball_get(out, i);
         mp_token_figures_add(&by_cpu, mp_decode(got->dtype, got->data, first_row * out->width + i), b.value);
-        if (!mp_is_number(b.value)) continue;
+        if (!mp_is_finite(b.value)) continue;
         radius = fmax(radius, b.det); /* Inf: it is not known how far the values may be apart */
         radius2 += b.det * b.det;
     }
@@ -80,8 +83,9 @@ mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures
     by_cpu.contract = &exact;
     by_cpu.engine = mp_engine_of_cpu();
     int64_t tokens[MP_CROSS_CHECKED];
-    const int64_t chosen = mp_cross_check_choose(c->M, (uint64_t)c->seed, tokens);
-    const bool dear = c->M < FEW_TOKENS; /* to compute all slots of a token again, with radii */
+    const int64_t chosen = mp_cross_check_choose(c->M, (uint64_t)c->seed, MP_CROSS_CHECKED, tokens);
+    const double weights = (double)c->topk * (double)((mp_case_w1_rows(c) + c->N) * c->K);
+    const bool dear = c->M < FEW_TOKENS || weights >= MANY_WEIGHTS;
     mp_span span = {
         .beside = &exact, .tokens = dear ? tokens + chosen / 2 : tokens, .token_count = dear ? 1 : chosen};
     check k = {.figures = figures, .width = elements / c->M, .err = err};

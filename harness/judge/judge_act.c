@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The activation against float64. */
+#include "harness/judge/screened_rows.h"
 #include "harness/judge/span.h"
-
 #include "ref/activation.h"
+#include "ref/engine.h"
 
 #include <math.h>
 
@@ -27,9 +28,18 @@ static bool clamp_nans(const mp_judgement *j, double *gate, double *up) {
     return rule == MP_CLAMP_NAN_ANY;
 }
 
+typedef struct act_judge {
+    mp_stage_judge s;
+    const mp_tensor *cache1;
+    mp_act_rule rule;
+    mp_screened_rows screened;
+} act_judge;
+
 /* Columns n0 .. n0+n of slot t's row: cache1 -> expectations -> cache2. */
-static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_t t, int64_t n0, int64_t n,
-                        mp_measure *part) {
+static void judge_piece(const act_judge *act, int64_t t, int64_t n0, int64_t n, mp_measure *part,
+                        double sums[3]) {
+    const mp_stage_judge *s = &act->s;
+    const mp_tensor *cache1 = act->cache1;
     const mp_judgement *judgement = s->j;
     const mp_case *c = judgement->c;
     const int64_t row = s->got_row[t], width1 = mp_tensor_row_length(cache1);
@@ -44,8 +54,7 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_
         double g = mp_decode(cache1->dtype, cache1->data, at + mp_gate_column(c, n0 + j));
         double u = c->gated ? mp_decode(cache1->dtype, cache1->data, at + mp_up_column(c, n0 + j)) : 1;
         const bool may_be_kept = clamp_nans(judgement, &g, &u);
-        value[j] =
-            mp_activate_within(c, judgement->contract, g, u, gate_rounded ? &s->got->dtype : NULL, &error[j]);
+        value[j] = mp_activate_within(&act->rule, g, u, gate_rounded ? &s->got->dtype : NULL, &error[j]);
         or_nan[j] = vanishes_before_inf(judgement, g, u, &value[j]) || may_be_kept;
         open[j] = saturates && isinf(g) && !mp_act_clamps(c->act);
         special = special || or_nan[j] || open[j];
@@ -53,7 +62,7 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_
     const int64_t position = row * c->N + n0, index = t * c->N + n0;
     if (!special) {
         mp_measure_row(part, s->got->dtype, s->got->data, position, index, n, value, error, s->rounded,
-                       judgement->poison, s->sums + t * 3);
+                       judgement->poison, sums);
         return;
     }
     for (int64_t j = 0; j < n; j++) {
@@ -63,29 +72,62 @@ static void judge_piece(const mp_stage_judge *s, const mp_tensor *cache1, int64_
                                   .or_nan = or_nan[j],
                                   .open = open[j]};
         mp_measure_element(part, s->got->dtype, s->got->data, position + j, index + j, &e, judgement->poison,
-                           s->sums + t * 3);
+                           sums);
     }
 }
 
-mp_status mp_judge_stage_act(const mp_judgement *j, mp_error *err) {
-    const mp_case *c = j->c;
-    const mp_tensor *cache1 = mp_as_read(j->t, MP_CACHE1);
-    const int32_t *topk_ids = j->t[MP_TOPK_IDS].data;
-    mp_stage_judge s;
-    const mp_status status = mp_stage_judge_start(j, MP_ACT, MP_ACT, &s, err);
+static void judge_slot(const void *ctx, int64_t t, mp_measure *part, double sums[3]) {
+    const act_judge *act = ctx;
+    const int64_t N = act->s.width;
+    for (int64_t n = 0; n < N; n += MP_ROW_PIECE)
+        judge_piece(act, t, n, N - n < MP_ROW_PIECE ? N - n : MP_ROW_PIECE, part, sums);
+}
+
+/* The engine's figures, where it has any. What is marked in pictures is looked at here. */
+static mp_status screen(act_judge *act, mp_error *err) {
+    const mp_judgement *j = act->s.j;
+    const mp_act_screen wanted = {.cache1 = act->cache1,
+                                  .topk_ids = j->t[MP_TOPK_IDS].data,
+                                  .row = act->s.got_row,
+                                  .slots = act->s.rows,
+                                  .interleaved = j->c->interleaved,
+                                  .rounds_gate = j->contract->act_rounding == MP_ACT_GATE_ROUNDED,
+                                  .got = act->s.got,
+                                  .stored = mp_stored_as(act->s.got->dtype, act->s.rounded),
+                                  .rule = act->rule};
+    mp_error own = {0};
+    if (!j->engine->measure_act || act->s.picture) return MP_OK;
+    mp_status status = mp_screened_rows_alloc(&act->screened, &act->s, err);
     if (status != MP_OK) return status;
+    status = j->engine->measure_act(j->engine, &wanted, act->screened.figures, &own);
+    return mp_screened_rows_take(&act->screened, &act->s, status, (uint64_t)j->c->seed, &own, err);
+}
+
+mp_status mp_judge_stage_act(const mp_judgement *j, mp_error *err) {
+    const int32_t *topk_ids = j->t[MP_TOPK_IDS].data;
+    act_judge act = {.cache1 = mp_as_read(j->t, MP_CACHE1), .rule = mp_act_rule_of(j->c, j->contract)};
+    mp_stage_judge *s = &act.s;
+    mp_status status = mp_stage_judge_start(j, MP_ACT, MP_ACT, s, err);
+    if (status != MP_OK) return status;
+    status = screen(&act, err);
+    if (status == MP_OK) {
 #pragma omp parallel
-    {
-        mp_measure part;
-        mp_stage_judge_part(&s, &part);
+        {
+            mp_measure part;
+            mp_stage_judge_part(s, &part);
 #pragma omp for schedule(static)
-        for (int64_t t = 0; t < s.rows; t++)
-            for (int64_t n = 0; n < c->N && topk_ids[t] >= 0; n += MP_ROW_PIECE)
-                judge_piece(&s, cache1, t, n, c->N - n < MP_ROW_PIECE ? c->N - n : MP_ROW_PIECE, &part);
-        mp_stage_judge_merge(&s, &part);
+            for (int64_t t = 0; t < s->rows; t++)
+                if (topk_ids[t] >= 0) mp_screened_rows_judge(&act.screened, s, t, judge_slot, &act, &part);
+            mp_stage_judge_merge(s, &part);
+        }
+        status = mp_screened_rows_end(&act.screened, s, err);
     }
-    mp_stage_judge_finish(&s);
-    return MP_OK;
+    mp_screened_rows_free(&act.screened);
+    if (status == MP_OK)
+        mp_stage_judge_finish(s);
+    else
+        mp_stage_judge_drop(s);
+    return status;
 }
 
 /* ---- inside a span ---- */

@@ -1,60 +1,99 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sum over topk against float64. */
 #include "harness/judge/judge.h"
+#include "harness/judge/screened_rows.h"
 #include "harness/judge/span.h"
 #include "ref/combine.h"
+#include "ref/engine.h"
 
 #include <math.h>
 
+typedef struct combine_judge {
+    mp_stage_judge s;
+    mp_combine_terms terms;
+    mp_combine_rule rule;
+    mp_screened_rows screened;
+} combine_judge;
+
 /* Columns first .. first+n of token m. */
-static void judge_piece(const mp_stage_judge *s, const mp_combine_terms *terms, int64_t m, int64_t first,
-                        int64_t n, mp_measure *part) {
+static void judge_piece(const combine_judge *g, int64_t m, int64_t first, int64_t n, mp_measure *part,
+                        double sums[3]) {
+    const mp_stage_judge *s = &g->s;
     const mp_case *c = s->j->c;
     const mp_contract *contract = s->j->contract;
     double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
     bool open[MP_ROW_PIECE], any = false;
     const int64_t at = m * s->width + first;
     for (int64_t j = 0; j < n; j++) {
-        const mp_sum sum = mp_combine_sum(terms, m, first + j);
+        const mp_sum sum = mp_combine_sum(&g->terms, m, first + j);
         value[j] = mp_combine_value(c, contract->combine, sum);
-        error[j] = mp_combine_bound(c, contract, sum);
+        error[j] = mp_combine_error_of(&g->rule, &sum);
         open[j] = mp_combine_may_overflow_inside(c, contract, sum);
         any = any || open[j];
     }
     for (int64_t j = 0; j < n && any; j++) {
         const mp_expectation e = {
             .value = value[j], .error = error[j], .rounded = s->rounded, .open = open[j]};
-        mp_measure_element(part, s->got->dtype, s->got->data, at + j, at + j, &e, s->j->poison,
-                           s->sums + m * 3);
+        mp_measure_element(part, s->got->dtype, s->got->data, at + j, at + j, &e, s->j->poison, sums);
     }
-    if (any) return;
-    mp_measure_row(part, s->got->dtype, s->got->data, at, at, n, value, error, s->rounded, s->j->poison,
-                   s->sums + m * 3);
+    if (!any)
+        mp_measure_row(part, s->got->dtype, s->got->data, at, at, n, value, error, s->rounded, s->j->poison,
+                       sums);
+}
+
+static void judge_token(const void *ctx, int64_t m, mp_measure *part, double sums[3]) {
+    const combine_judge *g = ctx;
+    const int64_t width = g->s.width;
+    for (int64_t k = 0; k < width; k += MP_ROW_PIECE)
+        judge_piece(g, m, k, width - k < MP_ROW_PIECE ? width - k : MP_ROW_PIECE, part, sums);
+}
+
+/* The engine's figures, where it has any. What is marked in pictures is looked at here. */
+static mp_status screen(combine_judge *g, mp_error *err) {
+    const mp_judgement *j = g->s.j;
+    const mp_combine_screen wanted = {.terms = g->terms,
+                                      .got = g->s.got,
+                                      .stored = mp_stored_as(g->s.got->dtype, g->s.rounded),
+                                      .rule = g->rule};
+    mp_error own = {0};
+    if (!j->engine->measure_combine || g->s.picture) return MP_OK;
+    mp_status status = mp_screened_rows_alloc(&g->screened, &g->s, err);
+    if (status != MP_OK) return status;
+    status = j->engine->measure_combine(j->engine, &wanted, g->screened.figures, &own);
+    return mp_screened_rows_take(&g->screened, &g->s, status, (uint64_t)j->c->seed, &own, err);
 }
 
 mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
-    const mp_combine_terms terms =
-        mp_combine_terms_of(j->c, j->t, j->contract->filtered[MP_DOWN] != MP_ROW_ZERO);
-    mp_stage_judge s;
+    combine_judge g = {.terms =
+                           mp_combine_terms_of(j->c, j->t, j->contract->filtered[MP_DOWN] != MP_ROW_ZERO),
+                       .rule = mp_combine_rule_of(j->c, j->contract)};
+    mp_stage_judge *s = &g.s;
     if (!isfinite(
             mp_combine_bound(j->c, j->contract, (mp_sum){.value = 1, .mass = 1, .terms = j->c->topk}))) {
         mp_stage_has_no_bound(j, MP_COMBINE, "so many additions");
         return MP_OK;
     }
-    const mp_status status = mp_stage_judge_start(j, MP_COMBINE, MP_COMBINE, &s, err);
+    mp_status status = mp_stage_judge_start(j, MP_COMBINE, MP_COMBINE, s, err);
     if (status != MP_OK) return status;
+    status = screen(&g, err);
+    if (status == MP_OK) {
 #pragma omp parallel
-    {
-        mp_measure part;
-        mp_stage_judge_part(&s, &part);
+        {
+            mp_measure part;
+            mp_stage_judge_part(s, &part);
 #pragma omp for schedule(static)
-        for (int64_t m = 0; m < s.rows; m++)
-            for (int64_t k = 0; k < s.width; k += MP_ROW_PIECE)
-                judge_piece(&s, &terms, m, k, s.width - k < MP_ROW_PIECE ? s.width - k : MP_ROW_PIECE, &part);
-        mp_stage_judge_merge(&s, &part);
+            for (int64_t m = 0; m < s->rows; m++)
+                mp_screened_rows_judge(&g.screened, s, m, judge_token, &g, &part);
+            mp_stage_judge_merge(s, &part);
+        }
+        status = mp_screened_rows_end(&g.screened, s, err);
     }
-    mp_stage_judge_finish(&s);
-    return MP_OK;
+    mp_screened_rows_free(&g.screened);
+    if (status == MP_OK)
+        mp_stage_judge_finish(s);
+    else
+        mp_stage_judge_drop(s);
+    return status;
 }
 
 /* ---- inside a span ---- */
@@ -89,7 +128,7 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
                 if (ids[slot] < 0) continue; /* zeros, exactly; or not read */
                 const int64_t i = slot * K + k;
                 const double w = weights ? (double)weights[slot] : 1;
-                mp_sum_add(&sum, (long double)w * (long double)*mp_ball_at(&in->value, i));
+                mp_sum_add_weighed(&sum, w, *mp_ball_at(&in->value, i));
                 if (in->exact) continue;
                 sum.error += fabs(w) * *mp_ball_at(&in->sure, i);
                 det += fabs(w) * *mp_ball_at(&in->det, i);

@@ -175,6 +175,7 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
         }
         mp_stage_judge_add_sums(s, slot, sums);
     }
+    if (!tile->value) mp_screened_count(&g->screened, tile->count);
     mp_stage_judge_merge(s, &part);
 }
 
@@ -307,7 +308,9 @@ static mp_span_bound bound_sums(mp_span *j, const mp_contract *of, mp_stage stag
     const bool scaled = block > 0, coded = in && scaled && s->quantises_activations;
     /* codes are numbers here */
     const double largest_a = coded ? mp_dtype_format(mp_quantiser_codes(s->quantiser))->max_finite : reach;
-    const double largest = fmax(largest_a, largest_w(j, stage, p, scaled)),
+    /* which float64 sums do not depend on: then nobody looks through all weights */
+    const bool of_any = !scaled && contract->accumulator == MP_ACC_FLOAT64;
+    const double largest = of_any ? largest_a : fmax(largest_a, largest_w(j, stage, p, scaled)),
                  given = given_scale(j, stage, coded);
     mp_span_bound bound = {.sum = accumulation_bound(c, contract, p, given > 0 ? given : 1, largest)};
     mp_add_flushed(contract, p, multiplied(c, p), scaled, !in, largest, &bound.sum);

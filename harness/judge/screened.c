@@ -18,8 +18,6 @@ void mp_screened_take(mp_screened *screened, mp_measure *m, int64_t index, int64
     if (figures->passed != n) differ(screened, index, "elements", (double)figures->passed, (double)n);
     mp_measure_figures(m, index, figures);
     for (int i = 0; i < 3; i++) sums[i] += figures->sums[i];
-#pragma omp atomic
-    screened->taken++;
 }
 
 /* What differs, or NULL. Both measured the same numbers by the same operations; of the sums the order is
@@ -48,6 +46,11 @@ static const char *difference(const mp_stage_figures *own, const double own_sums
         if (!(fabs((*here = own_sums[i]) - (*there = sums[i])) <= 2 * (double)n * 0x1p-53 * own_sums[i]))
             return sum_names[i];
     return NULL;
+}
+
+void mp_screened_count(mp_screened *screened, int64_t rows) {
+#pragma omp atomic
+    screened->taken += rows;
 }
 
 void mp_screened_compare(mp_screened *screened, const mp_measure *own, const double own_sums[3],

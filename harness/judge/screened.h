@@ -17,6 +17,8 @@ typedef struct mp_screened {
 /* Figures of n columns of a row that nobody else measures; index: that of the row's column 0. */
 void mp_screened_take(mp_screened *screened, mp_measure *m, int64_t index, int64_t n,
                       const mp_row_figures *figures, double sums[3]);
+/* So many rows of a part were taken. */
+void mp_screened_count(mp_screened *screened, int64_t rows);
 /* Figures of what `own` and own_sums have measured here, and nothing else. */
 void mp_screened_compare(mp_screened *screened, const mp_measure *own, const double own_sums[3],
                          int64_t index, int64_t n, const mp_row_figures *figures);

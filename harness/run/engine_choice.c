@@ -18,6 +18,10 @@
 #define PAYS_FROM_WEIGHTS 0x1p28
 enum { PAYS_FROM_SLOTS = 4 * MP_CROSS_CHECKED };
 
+/* Elements of an activation, and terms of sums over topk: 16 cores take 0.35 to 1 s for so many, a device
+ * that is not open yet 0.3 s to open. */
+#define PAYS_FROM_ELEMENTS 0x1p28
+
 /* Of the memory that is free while a judge begins to work, what it may take: most is left to others. */
 enum { MEMORY_SHARE = 4 };
 
@@ -56,8 +60,10 @@ mp_status mp_engine_choice_begin(mp_engine_choice *choice, const mp_settings *se
 bool mp_engine_pays(const mp_case *c, bool weights_are_there) {
     const int64_t slots = mp_case_slots(c), experts = slots < c->E ? slots : c->E;
     const double up = mp_case_has_stage(c, MP_GATE_UP) ? (double)(mp_case_w1_rows(c) * c->K) : 0,
-                 down = mp_case_has_stage(c, MP_DOWN) ? (double)(c->K * c->N) : 0;
-    return 4 * (double)slots * (up + down) >= PAYS_FROM ||
+                 down = mp_case_has_stage(c, MP_DOWN) ? (double)(c->K * c->N) : 0,
+                 elements = (mp_case_has_stage(c, MP_ACT) ? (double)(slots * c->N) : 0) +
+                            (mp_case_has_stage(c, MP_COMBINE) ? (double)(slots * c->K) : 0);
+    return 4 * (double)slots * (up + down) >= PAYS_FROM || elements >= PAYS_FROM_ELEMENTS ||
            (weights_are_there && slots >= PAYS_FROM_SLOTS &&
             (double)experts * (up + down) >= PAYS_FROM_WEIGHTS);
 }

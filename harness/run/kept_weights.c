@@ -2,6 +2,7 @@
 #include "harness/run/kept_weights.h"
 
 #include "cases/case_tools.h"
+#include "cases/deferred.h"
 #include "cases/graph_tables.h"
 
 void mp_kept_free(mp_kept_weights *kept) {
@@ -18,14 +19,11 @@ size_t mp_kept_for(mp_kept_weights *kept, const mp_case *c) {
     return bytes;
 }
 
-/* A page that is touched for the first time costs more than its numbers; less is filled in moments. */
-#define DEFERRED_FROM_BYTES ((size_t)64 << 20)
-
 mp_status mp_kept_inputs(mp_kept_weights *kept, const mp_case *c, bool deferring, mp_inputs *in,
                          mp_error *err) {
     mp_kept_for(kept, c);
     if (kept && kept->there) return mp_inputs_create_beside(c, &kept->in, in, err);
-    return deferring ? mp_inputs_create_deferring(c, DEFERRED_FROM_BYTES, in, err)
+    return deferring ? mp_inputs_create_deferring(c, MP_DEFER_FROM_BYTES, in, err)
                      : mp_inputs_create(c, in, err);
 }
 

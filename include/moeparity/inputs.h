@@ -57,8 +57,10 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
                            mp_inputs *out, mp_error *err);
 /* Other inputs of the same shapes, as the next batch of an engine has them: other tokens, other routing, with
  * no slot filtered that is not another rank's, and so for most cases with more row blocks. Weights and biases
- * are those of `in`, the inputs of c, and borrowed. */
-mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, mp_inputs *out, mp_error *err);
+ * are those of `in`, the inputs of c, and borrowed. Activations of at
+ * least deferred_from bytes, SIZE_MAX for none, are made when somebody asks for them, as above. */
+mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, size_t deferred_from, mp_inputs *out,
+                          mp_error *err);
 /* As mp_inputs_create, for a case that runs with the weights of another one (mp_case_validate_after): weights
  * and biases are borrowed from its inputs, all else is the case's own. */
 mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_inputs *in, mp_error *err);

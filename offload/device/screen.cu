@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// Figures of rows of a GEMM. A block takes a row at a time.
+// Figures of rows of a GEMM. A block takes a row at a time. -DSCALED: whether sums are of codes with scales.
 #include "offload/device/screen.h"
 #include "offload/device/figures.cuh"
 
-template <int SCALED> __device__ __forceinline__ void screen(const mp_screen_params &p) {
+extern "C" __global__ void __launch_bounds__(MP_SCREEN_THREADS) screen_gemm(const mp_screen_params p) {
     for (long long i = blockIdx.x; i < p.rows; i += gridDim.x) {
         mp_row_figures figures;
         mp_row_figures_start(&figures);
@@ -12,11 +12,4 @@ template <int SCALED> __device__ __forceinline__ void screen(const mp_screen_par
         merge_figures<MP_SCREEN_THREADS>(figures);
         if (threadIdx.x == 0) p.figures[i] = figures;
     }
-}
-
-extern "C" __global__ void __launch_bounds__(MP_SCREEN_THREADS) screen_gemm(const mp_screen_params p) {
-    screen<0>(p);
-}
-extern "C" __global__ void __launch_bounds__(MP_SCREEN_THREADS) screen_scaled_gemm(const mp_screen_params p) {
-    screen<1>(p);
 }

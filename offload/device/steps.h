@@ -35,7 +35,7 @@ MP_DEVICE_INLINE void mp_epilogue64_at(const mp_epilogue64_params *p, const long
 typedef struct mp_act64_params {
     MP_DEVICE_POINTER(const double) from; /* [slots, width] */
     MP_DEVICE_POINTER(double) to;         /* [slots, N] */
-    mp_act64 act;
+    mp_act_form act;
     long long slots, N, width;
     long long step, up; /* columns of n: gate step * n, up that many behind it */
 } mp_act64_params;

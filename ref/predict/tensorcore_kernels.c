@@ -6,9 +6,10 @@
 
 #include <stdbool.h>
 
-const mp_tc_form mp_tc_double = {sizeof(double), 1 + 0x1p-30, 0x1p-500, sizeof(uint16_t), 0},
-                 mp_tc_wide = {sizeof(double), 1 + 0x1p-30, 0x1p-500, sizeof(uint64_t), 0x7FFFFFFFFFFF0000},
-                 mp_tc_single = {sizeof(float), 1 + 0x1p-19, 0x1p-126, sizeof(uint16_t), 0};
+const mp_tc_form mp_tc_double = {sizeof(double), 1 + 0x1p-30, 0x1p-500, sizeof(uint16_t), 0, false},
+                 mp_tc_wide = {sizeof(double),   1 + 0x1p-30,        0x1p-900,
+                               sizeof(uint64_t), 0x7FFFFFFFFFFF0000, true},
+                 mp_tc_single = {sizeof(float), 1 + 0x1p-19, 0x1p-126, sizeof(uint16_t), 0, false};
 
 /* Fields of a float64; exponents come as bytes biased by 127. */
 enum { FIELD_SHIFT = 52, FIELD_BIAS = 1023 };
@@ -81,9 +82,9 @@ AVX512 INLINE __m512i count_negative(__m512i a, const int64_t *w, __m512i acc) {
 /* Columns j0 .. j0+31 of four rows. field: of the largest products, as the upper 16 bits of a float64. */
 AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int64_t g, int64_t j0,
                                const uint16_t *field) {
-    enum { LARGER_MAGNITUDE = 0xB };
-    const __m512i to_anchor = _mm512_set1_epi64(ANCHOR(b->fraction_bits)),
-                  field_mask = _mm512_set1_epi64(FIELD_MASK),
+    enum { LARGER_MAGNITUDE = 0xB, A_AND_B_OR_C = 0xEA };
+    const __m512d acc_factor = _mm512_set1_pd(mp_power_of_two(-mp_tc_fall(b->fraction_bits)) * ACC_FACTOR);
+    const __m512i half = _mm512_set1_epi64(INT64_C(1) << 51), field_mask = _mm512_set1_epi64(FIELD_MASK),
                   kept = _mm512_set1_epi64(KEPT_MASK(b->result_bits)),
                   spread = _mm512_set_epi64(0x0F0E808080808080, 0x0D0C808080808080, 0x0B0A808080808080,
                                             0x0908808080808080, 0x0706808080808080, 0x0504808080808080,
@@ -105,9 +106,9 @@ AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int6
             const __m512i products = _mm512_shuffle_epi8(
                 _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i *)(field + at))), spread);
             const __m512d larger = _mm512_range_pd(c, _mm512_castsi512_pd(products), LARGER_MAGNITUDE);
-            const __m512i e = _mm512_and_si512(_mm512_castpd_si512(larger), field_mask);
-            anchor[r][v] = _mm512_castsi512_pd(_mm512_add_epi64(e, to_anchor));
-            __m512i s = _mm512_castpd_si512(_mm512_fmadd_round_pd(c, _mm512_set1_pd(ACC_FACTOR), anchor[r][v],
+            anchor[r][v] = _mm512_castsi512_pd(_mm512_ternarylogic_epi64(
+                _mm512_castpd_si512(larger), field_mask, half, A_AND_B_OR_C)); /* 1.5 * 2^e */
+            __m512i s = _mm512_castpd_si512(_mm512_fmadd_round_pd(c, acc_factor, anchor[r][v],
                                                                   _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
             for (int m = 0; m < masks; m++) {
                 const __m512i signs = _mm512_set1_epi64(mp_tc_wide_signs_of(b, r0 + r, g * masks + m));
@@ -142,19 +143,30 @@ AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int6
 }
 
 /* Exponents as bytes become the upper 16 bits of float64s. */
-AVX512 INLINE __m512i upper_bits(__m256i exponents) {
+AVX512 INLINE __m512i upper_bits(__m256i exponents, int bias) {
     return _mm512_slli_epi16(
-        _mm512_add_epi16(_mm512_cvtepu8_epi16(exponents), _mm512_set1_epi16(FIELD_BIAS - BYTE_BIAS)),
+        _mm512_add_epi16(_mm512_cvtepu8_epi16(exponents), _mm512_set1_epi16((short)(bias - BYTE_BIAS))),
         FIELD_SHIFT - 48);
 }
 
+AVX512 INLINE void raise_all(const mp_tc_block *b, int exponent) {
+    double *acc = b->acc;
+    const __m512d power = _mm512_set1_pd(mp_power_of_two(exponent));
+    for (int64_t at = 0; at < b->rows * AVX512_COLUMNS; at += 8)
+        _mm512_storeu_pd(acc + at, _mm512_mul_pd(_mm512_loadu_pd(acc + at), power));
+}
+
 AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
+    const int fall = mp_tc_fall(b->fraction_bits);
     uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {0}; /* an incomplete last step has partners */
     for (int64_t g = 0; g < b->groups; g++) {
+        const int step = (int)((b->first_group + g) % MP_TC_FALLS), bias = FIELD_BIAS - (step - 1) * fall;
+        if (step == 0 && g > 0) raise_all(b, MP_TC_FALLS * fall);
         for (int64_t r = 0; r < b->rows; r++) { /* all, so that no sum waits for them */
             const __m512i e = mp_tc_largest_avx512(b, group, g, r);
-            _mm512_storeu_si512(field + r * AVX512_COLUMNS, upper_bits(_mm512_castsi512_si256(e)));
-            _mm512_storeu_si512(field + r * AVX512_COLUMNS + 32, upper_bits(_mm512_extracti64x4_epi64(e, 1)));
+            _mm512_storeu_si512(field + r * AVX512_COLUMNS, upper_bits(_mm512_castsi512_si256(e), bias));
+            _mm512_storeu_si512(field + r * AVX512_COLUMNS + 32,
+                                upper_bits(_mm512_extracti64x4_epi64(e, 1), bias));
         }
         for (int64_t r = 0; r < b->rows; r += AVX512_ROWS) {
             for (int64_t i = r; i < r + AVX512_ROWS; i++)
@@ -163,6 +175,7 @@ AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
                 step_avx512(b, group, r, g, j, field + r * AVX512_COLUMNS);
         }
     }
+    raise_all(b, (int)((b->first_group + b->groups - 1) % MP_TC_FALLS) * fall);
 }
 
 AVX512 static void kernel_avx512(const mp_tc_block *b) {

@@ -16,7 +16,7 @@
  * integer is reached if d is small, and a negative integer x becomes the next one below. w is packed times
  * 1+d, d = 2^-30: products have 22 bits and are below 2^27*u. acc has at most 24 bits and is below 2^26*u: d
  * = 2^-27. The number of negative products of a step is the population count of sign masks; a zero is packed
- * as +-2^-500, so that its sign counts and its floor is -1 or 0.
+ * as +-2^-500 (or less, below), so that its sign counts and its floor is -1 or 0.
  *
  * With F <= 13 and 8-bit floats float32 does the same at twice the speed: S = 1.5*2^23*u has room for 33
  * terms below 2^15*u. Products have 8 bits: d = 2^-19, which a column's 4 bits leave room for. acc has at
@@ -24,6 +24,7 @@
 #ifndef MP_REF_TENSORCORE_KERNELS_H
 #define MP_REF_TENSORCORE_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -41,16 +42,25 @@ typedef struct mp_tc_form {
     double zero;          /* what a zero is packed as, with its sign */
     size_t sign_bytes;    /* of a mask: 2, or 8, of which the lower 16 bits are signs */
     uint64_t other_signs; /* the other bits of such a mask */
+    bool falls;           /* columns of step g are packed times 2^-(g % MP_TC_FALLS * mp_tc_fall(F)) */
 } mp_tc_form;
-/* wide: as double, with masks of 64 bits, in which bits 16 .. 62 are set, and the last, at acc's sign, is
- * not. */
+/* wide: as double, but masks have 64 bits, of which 16 .. 62 are set, and the last, at acc's sign, is not;
+ * and numbers fall from step to step: S, which begins 52-F binary orders above e, then has the exponent that
+ * acc had before, and needs no addition. */
 extern const mp_tc_form mp_tc_double, mp_tc_wide, mp_tc_single;
+
+/* Steps until numbers rise again; they stay far above the smallest float64. */
+enum { MP_TC_FALLS = 16 };
+static inline int mp_tc_fall(int fraction_bits) {
+    return 52 - fraction_bits;
+}
 
 enum { MP_TC_MAX_ROWS = 16, MP_TC_MAX_COLUMNS = 64 };
 
 typedef struct mp_tc_block {
     int group, fraction_bits, result_bits; /* the model's: 4, 8, 16 or 32; 13 to 25, in float32 at most 13; at
                                               most 23 and fraction_bits */
+    int64_t first_group;                   /* of the packed rows: where k = 0 is */
     int64_t groups,
         rows;         /* k = groups * group; memory for MP_TC_MAX_ROWS rows is there, whatever `rows` says */
     size_t row_bytes; /* from a row of a to the next; a multiple of 8 */

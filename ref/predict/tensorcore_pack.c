@@ -3,8 +3,8 @@
 
 #include "base/bits.h"
 #include "base/clones.h"
+#include "ref/predict/tensorcore_scale.h"
 
-#include <math.h>
 #include <string.h>
 
 #if defined(__SSE2__)
@@ -17,12 +17,6 @@
  * most. */
 enum { NUMBERS_AT = 64, PIECE = 512, TILE_K = 16, TILE = TILE_K * MP_TC_MAX_COLUMNS };
 _Static_assert(sizeof(mp_tc_row) <= NUMBERS_AT, "the header fits in front of the numbers");
-
-const mp_tc_operand mp_tc_operands[] = {
-    [MP_TC_BF16] = {MP_BF16, 0xFFFF, 7, 127, 0x7F80},     [MP_TC_FP16] = {MP_FP16, 0xFFFF, 10, 15, 0x7C00},
-    [MP_TC_TF32] = {MP_FP32, 0xFFFFE000, 7, 127, 0x7F80}, [MP_TC_E4M3] = {MP_E4M3, 0xFF, 3, 7, 0x7F},
-    [MP_TC_E5M2] = {MP_E5M2, 0xFF, 2, 15, 0x7C},          [MP_TC_E2M1] = {MP_E2M1, 0xF, 1, 1, 0x10},
-};
 
 static void fill_fp16_table(mp_tc_input input, uint16_t table[256]) {
     for (uint32_t code = 0; code < 256; code++)
@@ -37,6 +31,7 @@ void mp_tc_layout_make(mp_tc_layout *l, const mp_tc_model *m, const mp_tc_form *
     l->reordered = m->method != MP_TC_DIRECT;
     l->reordered_terms = mp_tc_terms(m);
     l->group = step.group;
+    l->fall = form->falls ? mp_tc_fall(step.fraction_bits) : 0;
     l->K = K;
     l->padded_k = (K + terms - 1) / terms * terms;
     l->masks = l->padded_k / mp_tc_mask_terms(l->group);
@@ -83,144 +78,6 @@ static void copy_reordered(const mp_tc_layout *l, mp_dtype dtype, const uint16_t
         copy_steps(l, true, table, codes, copy);
     else
         copy_steps(l, false, table, codes, copy);
-}
-
-static void take_outlines(const mp_tc_operand *o, const char *codes, int64_t n, uint16_t *outlines) {
-    switch (mp_dtype_size(o->dtype)) {
-    case 1:
-        for (int64_t i = 0; i < n; i++) outlines[i] = (uint16_t)((codes[i] & 0x80) << 8 | (codes[i] & 0x7F));
-        break;
-    case 2: memcpy(outlines, codes, (size_t)n * sizeof *outlines); break;
-    default:
-        for (int64_t i = 0; i < n; i++) {
-            uint32_t code;
-            memcpy(&code, codes + 4 * i, sizeof code);
-            outlines[i] = (uint16_t)((code & o->kept) >> 16 | ((code & o->kept & 0xFFFF) != 0));
-        }
-    }
-}
-
-static void take_values(const mp_tc_operand *o, const char *codes, int64_t n, float *values) {
-    mp_decode_row_f32(o->dtype, codes, 0, n, values);
-    if (o->dtype != MP_FP32) return;
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t code;
-        memcpy(&code, &values[i], sizeof code);
-        code &= o->kept;
-        memcpy(&values[i], &code, sizeof code);
-    }
-}
-
-/* exponent field of an outline, 1 for subnormals, 0 for zero */
-static inline uint16_t field_of(const mp_tc_operand *o, uint16_t outline) {
-    const uint16_t magnitude = outline & 0x7FFF, field = (uint16_t)(magnitude >> o->shift);
-    return field ? field : magnitude != 0;
-}
-
-typedef struct extent {
-    uint16_t largest, smallest_less_one; /* magnitude; exponent field */
-} extent;
-
-/* In 16-bit arithmetic throughout, for the sake of the vectors; a zero's field less one is the largest
- * number, so it is never the smallest. */
-MP_CLONES static void widen(const mp_tc_operand *o, const uint16_t *outlines, int64_t n, extent *x) {
-    uint16_t largest = x->largest, smallest_less_one = x->smallest_less_one;
-    for (int64_t i = 0; i < n; i++) {
-        const uint16_t magnitude = outlines[i] & 0x7FFF, less_one = (uint16_t)(field_of(o, outlines[i]) - 1);
-        largest = magnitude > largest ? magnitude : largest;
-        smallest_less_one = less_one < smallest_less_one ? less_one : smallest_less_one;
-    }
-    *x = (extent){largest, smallest_less_one};
-}
-
-static mp_tc_scaling survey(const mp_tc_operand *o, const char *codes, int64_t n) {
-    extent x = {0, UINT16_MAX};
-    if (mp_dtype_size(o->dtype) == 2) /* codes are outlines */
-        widen(o, (const uint16_t *)(const void *)codes, n, &x);
-    for (int64_t k = 0; mp_dtype_size(o->dtype) != 2 && k < n; k += PIECE) {
-        uint16_t outlines[PIECE];
-        const int64_t here = n - k < PIECE ? n - k : PIECE;
-        take_outlines(o, mp_tc_codes_at(o, codes, k), here, outlines);
-        widen(o, outlines, here, &x);
-    }
-    const int largest = field_of(o, x.largest);
-    return (mp_tc_scaling){.exponent = largest ? largest - o->bias : 0,
-                           .small = x.smallest_less_one + 1 < largest - 31,
-                           .special = x.largest >= o->first_special};
-}
-
-/* What a and w differ in: see ref/predict/tensorcore_kernels.h. */
-typedef struct side {
-    int16_t exponent_offset, zero_exponent;
-} side;
-static const side SIDE_A = {0, MP_TC_ZERO_A}, SIDE_W = {127, MP_TC_ZERO_W};
-
-/* The power of two that is taken out of a row or a column. */
-typedef struct power {
-    int16_t field; /* as an exponent field */
-    double factor; /* its inverse, times the side's */
-} power;
-
-static power power_of(const mp_tc_operand *o, int exponent, double factor) {
-    return (power){(int16_t)(o->bias + exponent), mp_power_of_two(-exponent) * factor};
-}
-
-/* The powers of a panel. */
-typedef struct powers {
-    int16_t field[MP_TC_MAX_COLUMNS];
-    double factor[MP_TC_MAX_COLUMNS];
-} powers;
-
-/* An exponent as the kernels have it, in 16-bit arithmetic for the sake of the vectors. */
-static INLINE int16_t stored_exponent(uint16_t field, int16_t largest, side form) {
-    const int16_t relative = (int16_t)(field - largest),
-                  above = relative > MP_TC_LOWEST ? relative : MP_TC_LOWEST;
-    return field ? (int16_t)(above + form.exponent_offset) : form.zero_exponent;
-}
-
-static INLINE double scaled_number(float in, double factor, double zero) {
-    const double value = (double)in, tiny = copysign(zero, value);
-    return value != 0 ? value * factor : tiny;
-}
-
-/* n terms of a row in the kernels' form. outlines, in: of its numbers. */
-MP_CLONES static void scale_row(const mp_tc_layout *l, power taken_out, int64_t n,
-                                const uint16_t *restrict outlines, const float *restrict in,
-                                void *restrict numbers, int32_t *restrict exponents) {
-    const mp_tc_operand o = *l->a;
-    const double zero = l->form->zero;
-    for (int64_t k = 0; k < n; k++) {
-        const uint8_t e = (uint8_t)stored_exponent(field_of(&o, outlines[k]), taken_out.field, SIDE_A);
-        exponents[k] = (int32_t)(e * 0x01010101u);
-    }
-    if (l->form->number_bytes == sizeof(double)) {
-        double *to = numbers;
-        for (int64_t k = 0; k < n; k++) to[k] = scaled_number(in[k], taken_out.factor, zero);
-    } else { /* exact, as the form is chosen so */
-        float *to = numbers;
-        for (int64_t k = 0; k < n; k++) to[k] = (float)scaled_number(in[k], taken_out.factor, zero);
-    }
-}
-
-/* The same of a tile of w, [rows, columns]. */
-MP_CLONES static void scale_tile(const mp_tc_layout *l, const powers *restrict p, int64_t rows,
-                                 const uint16_t *restrict outlines, const float *restrict in,
-                                 void *restrict numbers, int8_t *restrict exponents) {
-    const mp_tc_operand o = *l->w;
-    const double zero = l->form->zero;
-    const int64_t columns = l->columns;
-    double *number = numbers;
-    float *single = numbers;
-    for (int64_t at = 0; at < rows * columns; at += columns) {
-        for (int64_t n = 0; n < columns; n++)
-            exponents[at + n] = (int8_t)stored_exponent(field_of(&o, outlines[at + n]), p->field[n], SIDE_W);
-        if (l->form->number_bytes == sizeof(double))
-            for (int64_t n = 0; n < columns; n++)
-                number[at + n] = scaled_number(in[at + n], p->factor[n], zero);
-        else
-            for (int64_t n = 0; n < columns; n++)
-                single[at + n] = (float)scaled_number(in[at + n], p->factor[n], zero);
-    }
 }
 
 static void store_mask(const mp_tc_form *form, uint16_t mask, int64_t at, void *masks) {
@@ -276,6 +133,7 @@ mp_tc_block mp_tc_block_of(const mp_tc_layout *l, const void *rows, const void *
     const int64_t mask = first / mp_tc_mask_terms(l->group);
     return (mp_tc_block){
         .group = l->group,
+        .first_group = first / l->group,
         .groups = groups,
         .row_bytes = mp_tc_row_bytes(l),
         .a = row + NUMBERS_AT + (size_t)first * l->form->number_bytes,
@@ -312,20 +170,20 @@ void mp_tc_pack_row(const mp_tc_layout *l, const mp_tensor *a, int64_t row, void
                        (uint16_t *)(void *)(bytes + row_codes_at(l)));
         header->codes = bytes + row_codes_at(l);
     }
-    header->scaled = survey(l->a, header->codes, l->terms);
-    const power taken_out = power_of(l->a, header->scaled.exponent, 1);
+    header->scaled = mp_tc_survey(l->a, header->codes, l->terms);
+    const mp_tc_power taken_out = mp_tc_power_of(l->a, header->scaled.exponent, 1);
     for (int64_t k = 0; k < l->padded_k; k += PIECE) {
         const int64_t here = l->padded_k - k < PIECE ? l->padded_k - k : PIECE,
                       left = l->terms - k < here ? l->terms - k : here,
                       filled = header->scaled.special ? 0 : left;
         uint16_t outlines[PIECE];
         float in[PIECE];
-        take_outlines(l->a, mp_tc_codes_at(l->a, header->codes, k), filled, outlines);
-        take_values(l->a, mp_tc_codes_at(l->a, header->codes, k), filled, in);
+        mp_tc_take_outlines(l->a, mp_tc_codes_at(l->a, header->codes, k), filled, outlines);
+        mp_tc_take_values(l->a, mp_tc_codes_at(l->a, header->codes, k), filled, in);
         memset(outlines + filled, 0, (size_t)(here - filled) * sizeof *outlines);
         memset(in + filled, 0, (size_t)(here - filled) * sizeof *in);
-        scale_row(l, taken_out, here, outlines, in, bytes + NUMBERS_AT + (size_t)k * l->form->number_bytes,
-                  exponents + k);
+        mp_tc_scale_row(l, taken_out, here, outlines, in,
+                        bytes + NUMBERS_AT + (size_t)k * l->form->number_bytes, exponents + k);
         for (int64_t i = 0; i < here; i += terms)
             store_mask(l->form, signs_of(outlines + i, terms), (k + i) / terms, bytes + row_signs_at(l));
     }
@@ -392,14 +250,14 @@ MP_CLONES static void signs_of_columns(const uint16_t *restrict outlines, int te
 }
 
 /* Scales of the panel's columns, and what they have in common. */
-static void survey_panel(const mp_tc_layout *l, mp_tc_panel *panel, powers *taken_out) {
+static void survey_panel(const mp_tc_layout *l, mp_tc_panel *panel, mp_tc_powers *taken_out) {
     panel->small = panel->special = false;
     for (int64_t n = 0; n < l->columns; n++) {
         mp_tc_scaling *scaled = &panel->scaled[n];
         *scaled = (mp_tc_scaling){0};
         if (n < panel->count)
-            *scaled = survey(l->w, mp_tc_codes_at(l->w, panel->codes, n * l->terms), l->terms);
-        const power column = power_of(l->w, scaled->exponent, l->form->column_factor);
+            *scaled = mp_tc_survey(l->w, mp_tc_codes_at(l->w, panel->codes, n * l->terms), l->terms);
+        const mp_tc_power column = mp_tc_power_of(l->w, scaled->exponent, l->form->column_factor);
         taken_out->field[n] = column.field;
         taken_out->factor[n] = column.factor;
         panel->power[n] = mp_power_of_two(scaled->exponent);
@@ -417,7 +275,7 @@ void mp_tc_pack_panel(const mp_tc_layout *l, const mp_tensor *w, int64_t first, 
     char *bytes = packed;
     mp_tc_panel *header = (mp_tc_panel *)(void *)(bytes + panel_header_at(l));
     int8_t *exponents = (int8_t *)bytes + panel_exponents_at(l);
-    powers taken_out;
+    mp_tc_powers taken_out;
     header->codes = (const char *)w->data + (size_t)(first * l->K) * mp_dtype_size(w->dtype);
     header->count = count;
     if (l->reordered) {
@@ -434,10 +292,10 @@ void mp_tc_pack_panel(const mp_tc_layout *l, const mp_tensor *w, int64_t first, 
         uint16_t outlines[TILE], masks[MP_TC_MAX_COLUMNS];
         float in[TILE];
         take_tile(l, header, k, rows, (char *)tile);
-        take_outlines(l->w, (const char *)tile, rows * columns, outlines);
-        take_values(l->w, (const char *)tile, rows * columns, in);
-        scale_tile(l, &taken_out, rows, outlines, in, bytes + (size_t)(k * columns) * l->form->number_bytes,
-                   exponents + k * columns);
+        mp_tc_take_outlines(l->w, (const char *)tile, rows * columns, outlines);
+        mp_tc_take_values(l->w, (const char *)tile, rows * columns, in);
+        mp_tc_scale_tile(l, &taken_out, k, rows, outlines, in,
+                         bytes + (size_t)(k * columns) * l->form->number_bytes, exponents + k * columns);
         for (int64_t i = 0; i < rows; i += terms) {
             signs_of_columns(outlines + i * columns, terms, columns, masks);
             for (int64_t n = 0; n < columns; n++)

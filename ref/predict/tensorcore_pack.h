@@ -23,6 +23,7 @@ typedef struct mp_tc_layout {
     const mp_tc_form *form;
     const mp_tc_operand *a, *w; /* as a step sees them */
     int group;                  /* of a step */
+    int fall;                   /* binary orders that columns fall a step: see form->falls */
     int64_t K, padded_k, masks; /* of the tensors; a multiple of mp_tc_terms; of a row */
     int64_t terms;              /* codes of a row as a step sees them: K, or padded_k where they are copied */
     int64_t columns;            /* of a panel */

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "harness/judge/screened_rows.h"
+
+#include "offload/cross_check.h"
+#include "ref/engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { HERE, THERE, BOTH }; /* who measures a row */
+
+mp_status mp_screened_rows_alloc(mp_screened_rows *x, const mp_stage_judge *s, mp_error *err) {
+    const size_t rows = s->rows > 0 ? (size_t)s->rows : 1;
+    x->figures = malloc(rows * sizeof *x->figures);
+    x->mark = malloc(rows);
+    return x->figures && x->mark ? MP_OK
+                                 : mp_fail(err, MP_EMEMORY, "judge: no memory for figures of %zu rows", rows);
+}
+
+/* Of those whose figures count a few, spread over them. */
+static void choose(mp_screened_rows *x, const mp_stage_judge *s, uint64_t which) {
+    int64_t place[MP_CROSS_CHECKED], passed = 0, next = 0;
+    for (int64_t r = 0; r < s->rows; r++) passed += x->figures[r].passed == s->width;
+    const int64_t chosen = mp_cross_check_choose(passed, which, MP_CROSS_CHECKED, place);
+    passed = 0;
+    for (int64_t r = 0; r < s->rows; r++) { /* places ascend */
+        x->mark[r] = x->figures[r].passed == s->width ? THERE : HERE;
+        if (x->mark[r] == HERE) continue;
+        if (next < chosen && place[next] == passed) {
+            x->mark[r] = BOTH;
+            next++;
+        }
+        passed++;
+    }
+    mp_screened_count(&x->screened, passed - chosen);
+}
+
+mp_status mp_screened_rows_take(mp_screened_rows *x, const mp_stage_judge *s, mp_status status,
+                                uint64_t which, const mp_error *own, mp_error *err) {
+    if (status == MP_OK) choose(x, s, which);
+    if (status == MP_EUNSUPPORTED) memset(x->mark, HERE, (size_t)s->rows);
+    if (status == MP_OK || status == MP_EUNSUPPORTED) return MP_OK;
+    if (err) *err = *own;
+    return status;
+}
+
+void mp_screened_rows_judge(mp_screened_rows *x, mp_stage_judge *s, int64_t row, mp_judge_row *judge,
+                            const void *ctx, mp_measure *part) {
+    const int64_t index = row * s->width;
+    double *sums = s->sums + row * 3, own_sums[3] = {0, 0, 0};
+    mp_measure own;
+    if (!x->mark || x->mark[row] == HERE) {
+        judge(ctx, row, part, sums);
+    } else if (x->mark[row] == THERE) {
+        mp_screened_take(&x->screened, part, index, s->width, &x->figures[row], sums);
+    } else {
+        mp_stage_judge_part(s, &own);
+        judge(ctx, row, &own, own_sums);
+        mp_screened_compare(&x->screened, &own, own_sums, index, s->width, &x->figures[row]);
+        mp_measure_merge(part, &own);
+        mp_stage_judge_add_sums(s, row, own_sums);
+    }
+}
+
+mp_status mp_screened_rows_end(const mp_screened_rows *x, const mp_stage_judge *s, mp_error *err) {
+    const mp_engine *engine = s->j->engine;
+    return mp_screened_end(&x->screened, engine->name(engine), err);
+}
+
+void mp_screened_rows_free(mp_screened_rows *x) {
+    free(x->figures);
+    free(x->mark);
+}
