@@ -14,7 +14,6 @@
 #include "kernels/device/quotient.cuh"
 #include "kernels/device/rows.cuh"
 #include "kernels/device/scale_place.cuh"
-#include "ref/predict/quantise_f32.h"
 #ifdef ACT
 #include "kernels/device/activated.cuh"
 #endif
@@ -56,17 +55,16 @@ constexpr int RUN = VECTOR == 1 ? 2 : VECTOR; // numbers side by side, at least 
 constexpr int STEP = LANES * RUN;             // from one run of a thread to its next
 
 // Where a thread's first run of a group begins.
-__device__ __forceinline__ long long first_of_thread(long long first) {
-    return first + threadIdx.x % LANES * RUN;
+__device__ __forceinline__ int first_of_thread(int first) {
+    return first + (int)threadIdx.x % LANES * RUN;
 }
 
 struct run {
-    float at[RUN];
+    element at[RUN];
 };
 
 // The numbers from `column` on of a row; zeros at `end` and beyond.
-__device__ __forceinline__ run take(const mp_quant_params &p, long long row, long long column,
-                                    long long end) {
+__device__ __forceinline__ run take(const mp_quant_params &p, long long row, int column, int end) {
     run r = {};
 #pragma unroll
     for (int i = 0; i < RUN; i += VECTOR) {
@@ -76,13 +74,13 @@ __device__ __forceinline__ run take(const mp_quant_params &p, long long row, lon
 #else
         const elements<VECTOR> v = ((const elements<VECTOR> *)p.from)[(row * p.k + column + i) / VECTOR];
 #endif
-        for (int e = 0; e < VECTOR; e++) r.at[i + e] = decode(v.at[e]);
+        for (int e = 0; e < VECTOR; e++) r.at[i + e] = v.at[e];
     }
     return r;
 }
 
 __device__ __forceinline__ float largest_of_run(float amax, const run &r) {
-    for (int i = 0; i < RUN; i++) amax = larger(amax, r.at[i]);
+    for (int i = 0; i < RUN; i++) amax = larger(amax, decode(r.at[i]));
     return amax;
 }
 
@@ -107,12 +105,15 @@ struct scaling {
     float factor;
 };
 
-template <bool PLAIN> __device__ __forceinline__ float scaled(float x, const scaling &s) {
+__device__ __forceinline__ float scaled(float x, const scaling &s) {
 #if SCALE == DTYPE_UE8M0
     return x * s.factor;
+#elif CODES == DTYPE_E2M1 // whose scales may be 0, or too small for what they are of
+    const float q = quotient(x, s.by), infinity = __uint_as_float(0x7F800000);
+    if (s.by.reciprocal == infinity) return 0;
+    return isnan(q) && s.by.by != 0 ? x * infinity : q;
 #else
-    if (CODES == DTYPE_E2M1 && PLAIN && s.by.by == 0) return 0;
-    return PLAIN ? x / s.by.by : quotient(x, s.by);
+    return quotient(x, s.by);
 #endif
 }
 
@@ -123,7 +124,7 @@ __device__ __forceinline__ scaling make_scale(const mp_quant_params &p, float am
     const unsigned byte = mp_quant_nvfp4_scale_f32(amax, *p.given);
     if (stores) ((unsigned char *)p.scale)[at] = (unsigned char)byte;
     const float scale = byte == 0x7F ? __uint_as_float(0x7FFFFFFF) : mp_quant_e4m3_value_f32(byte);
-    return {divisor_of(scale * *p.given, amax), 0};
+    return {divisor_of(scale * *p.given), 0};
 #else
     const float scale = FLOOR ? mp_quant_scale_f32(amax, LARGEST) : amax / LARGEST;
 #if SCALE == DTYPE_UE8M0
@@ -132,7 +133,7 @@ __device__ __forceinline__ scaling make_scale(const mp_quant_params &p, float am
     return {{}, mp_quant_factor_f32(byte)};
 #else
     if (stores) ((float *)p.scale)[at] = scale;
-    return {divisor_of(scale, amax), 0};
+    return {divisor_of(scale), 0};
 #endif
 #endif
 }
@@ -141,23 +142,18 @@ template <int BYTES> struct alignas(BYTES) bytes { unsigned char at[BYTES]; };
 
 constexpr int BITS = bits_of(CODES), RUN_BYTES = RUN * BITS / 8;
 
-template <bool PLAIN>
-__device__ __forceinline__ bytes<RUN_BYTES> codes_of_run(const run &r, const scaling &s) {
+// Packed rows and groups begin on whole bytes, and zeros are behind the last number.
+template <class Scaled>
+__device__ __forceinline__ void store_codes(const mp_quant_params &p, long long row, int column, int end,
+                                            const run &r, Scaled scaled) {
+    unsigned char *to = (unsigned char *)p.codes + (row * p.k + column) * BITS / 8;
     bytes<RUN_BYTES> codes;
 #pragma unroll
     for (int i = 0; i < RUN; i += 2) {
-        const unsigned pair = codes_of_pair(scaled<PLAIN>(r.at[i], s), scaled<PLAIN>(r.at[i + 1], s));
+        const unsigned pair = codes_of_pair(scaled(decode(r.at[i])), scaled(decode(r.at[i + 1])));
         codes.at[i * BITS / 8] = (unsigned char)pair;
         if (BITS == 8) codes.at[i + 1] = (unsigned char)(pair >> 8);
     }
-    return codes;
-}
-
-// Packed rows and groups begin on whole bytes, and zeros are behind the last number.
-__device__ __forceinline__ void store_codes(const mp_quant_params &p, long long row, long long column,
-                                            long long end, const run &r, const scaling &s) {
-    unsigned char *to = (unsigned char *)p.codes + (row * p.k + column) * BITS / 8;
-    const bytes<RUN_BYTES> codes = s.by.plain ? codes_of_run<true>(r, s) : codes_of_run<false>(r, s);
     if (RUN_BYTES == 1 || VECTOR > 1) {
         if (column < end) *(bytes<RUN_BYTES> *)to = codes;
     } else {
@@ -167,48 +163,49 @@ __device__ __forceinline__ void store_codes(const mp_quant_params &p, long long 
 }
 
 // Columns first .. end of a row share a scale.
-__device__ __forceinline__ void quantise_group(const mp_quant_params &p, long long row, long long group,
-                                               long long first, long long end) {
-    const long long begin = first_of_thread(first), rest = begin + HELD * STEP;
+__device__ __forceinline__ void quantise_group(const mp_quant_params &p, long long row, int group, int first,
+                                               int end) {
+    const int begin = first_of_thread(first), rest = begin + HELD * STEP;
     run held[HELD];
     float amax = 0;
 #pragma unroll
     for (int i = 0; i < HELD; i++) held[i] = take(p, row, begin + i * STEP, end);
 #pragma unroll
     for (int i = 0; i < HELD; i++) amax = largest_of_run(amax, held[i]);
-    for (long long at = rest; at < end; at += STEP) amax = largest_of_run(amax, take(p, row, at, end));
+    for (int at = rest; at < end; at += STEP) amax = largest_of_run(amax, take(p, row, at, end));
     amax = largest_of_group(amax);
     const scaling s = make_scale(p, amax, scale_place(row, group, p.scale_row, p.scale_group),
                                  threadIdx.x % LANES == 0 && first < end);
+    const auto by_scale = [&](float x) { return scaled(x, s); };
 #pragma unroll
-    for (int i = 0; i < HELD; i++) store_codes(p, row, begin + i * STEP, end, held[i], s);
-    for (long long at = rest; at < end; at += STEP) store_codes(p, row, at, end, take(p, row, at, end), s);
+    for (int i = 0; i < HELD; i++) store_codes(p, row, begin + i * STEP, end, held[i], by_scale);
+    for (int at = rest; at < end; at += STEP) store_codes(p, row, at, end, take(p, row, at, end), by_scale);
 }
 
 // Calls visit(row, group, first column, its end) for all groups of rows with a slot, by the threads of each.
 template <class Visit> __device__ __forceinline__ void for_groups(const mp_quant_params &p, Visit visit) {
     constexpr int TOGETHER = LANES > 32 ? LANES : 32; // threads that have the same rows
     constexpr int GROUPS = TOGETHER / LANES;          // of a row, that they do at a time
-    const long long groups = (p.k + p.group - 1) / p.group, pieces = (groups + GROUPS - 1) / GROUPS,
-                    batches = (p.rows.count + p.rows_at_a_time - 1) / p.rows_at_a_time,
+    const int k = (int)p.k, size = (int)p.group, groups = (k + size - 1) / size,
+              pieces = (groups + GROUPS - 1) / GROUPS;
+    const long long batches = (p.rows.count + p.rows_at_a_time - 1) / p.rows_at_a_time,
                     teams = (long long)gridDim.x * (blockDim.x / TOGETHER);
     for (long long i = (long long)blockIdx.x * (blockDim.x / TOGETHER) + threadIdx.x / TOGETHER;
          i < batches * pieces; i += teams) {
         long long batch, piece;
         split_index(i, pieces, &batch, &piece);
-        const long long group = piece * GROUPS + threadIdx.x % TOGETHER / LANES, first = group * p.group,
-                        end = min(p.k, first + p.group);
+        const int group = (int)piece * GROUPS + (int)threadIdx.x % TOGETHER / LANES, first = group * size,
+                  end = min(k, first + size);
         for_rows_with_slot(p.rows, batch * p.rows_at_a_time, p.rows_at_a_time,
                            [&](long long row) { visit(row, group, first, end); });
     }
 }
 
-constexpr int THREADS = LANES > 256 ? LANES : 256; // of a block, at most
+constexpr int THREADS = LANES > 32 ? LANES : 256; // of a block
 
-extern "C" __global__ void __launch_bounds__(THREADS) quantise(const mp_quant_params p) {
-    for_groups(p, [&](long long row, long long group, long long first, long long end) {
-        quantise_group(p, row, group, first, end);
-    });
+extern "C" __global__ void __launch_bounds__(THREADS, 1) quantise(const mp_quant_params p) {
+    for_groups(
+        p, [&](long long row, int group, int first, int end) { quantise_group(p, row, group, first, end); });
 }
 
 #if SCALE == DTYPE_FP32 // others are of groups
@@ -216,8 +213,8 @@ extern "C" __global__ void __launch_bounds__(THREADS) quantise(const mp_quant_pa
 // Magnitudes are ordered as their bits are. *scale is 0 at the start.
 extern "C" __global__ void __launch_bounds__(THREADS) amax(const mp_quant_params p) {
     float amax = 0;
-    for_groups(p, [&](long long row, long long, long long first, long long end) {
-        for (long long at = first_of_thread(first); at < end; at += STEP)
+    for_groups(p, [&](long long row, int, int first, int end) {
+        for (int at = first_of_thread(first); at < end; at += STEP)
             amax = largest_of_run(amax, take(p, row, at, end));
     });
     amax = largest_of_lanes<32>(amax);
@@ -231,10 +228,10 @@ extern "C" __global__ void scale_of_amax(const mp_quant_params p) {
 
 // By a division: a scale that is given says nothing of the largest number.
 extern "C" __global__ void __launch_bounds__(THREADS) codes(const mp_quant_params p) {
-    const scaling s = {{*(const float *)p.scale, 0, true}, 0};
-    for_groups(p, [&](long long row, long long, long long first, long long end) {
-        for (long long at = first_of_thread(first); at < end; at += STEP)
-            store_codes(p, row, at, end, take(p, row, at, end), s);
+    const float scale = *(const float *)p.scale;
+    for_groups(p, [&](long long row, int, int first, int end) {
+        for (int at = first_of_thread(first); at < end; at += STEP)
+            store_codes(p, row, at, end, take(p, row, at, end), [&](float x) { return x / scale; });
     });
 }
 

@@ -38,17 +38,19 @@ typedef struct shape {
     int lanes, held;       /* threads, and the vectors of each that stay in registers */
 } shape;
 
-/* A number's thread is one of as few warps as can hold 32 numbers each; of groups that one warp holds as few
- * lanes as have a vector each, so that it does several groups at a time. */
+/* The lanes of a warp have a vector each, as far as a group goes, so that a warp has several groups that are
+ * short; of a long one up to 32 numbers a lane. A longer one has a block, 16 numbers a thread. */
 static shape shape_of(const mp_case *c, int64_t k) {
-    enum { LEAST_LANES_OF_BLOCK = 32, MOST_LANES = 512, HELD_NUMBERS = 32 };
+    enum { LANES_OF_WARP = 32, MOST_LANES = 512, OF_A_LANE = 32, OF_A_THREAD = 16 };
     const int64_t group = mp_scheme_of(c)->granularity == MP_PER_GROUP ? mp_smaller(mp_case_group(c), k) : k,
                   vector = group % mp_vector_length(c->dtype, 0) ? 1 : mp_case_vector_length(c, c->dtype, k),
                   side_by_side = vector == 1 ? 2 : vector;
+    const bool by_block = group > LANES_OF_WARP * OF_A_LANE;
     int64_t lanes = 1;
-    while (lanes < LEAST_LANES_OF_BLOCK && lanes * side_by_side < group) lanes *= 2;
-    while (lanes < MOST_LANES && lanes * HELD_NUMBERS < group) lanes *= 2;
-    const int64_t held = mp_smaller(mp_divide_up(group, lanes * side_by_side), HELD_NUMBERS / side_by_side);
+    while (lanes < LANES_OF_WARP && lanes * side_by_side < group) lanes *= 2;
+    while (by_block && lanes < MOST_LANES && lanes * OF_A_THREAD < group) lanes *= 2;
+    const int64_t held = mp_smaller(mp_divide_up(group, lanes * side_by_side),
+                                    (by_block ? OF_A_THREAD : OF_A_LANE) / side_by_side);
     return (shape){.group = group, .vector = vector, .lanes = (int)lanes, .held = (int)held};
 }
 
