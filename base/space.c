@@ -111,7 +111,18 @@ mp_status mp_space_inspect(const mp_space *space, const mp_inspection *what, mp_
 }
 
 uint64_t mp_space_row_digest(const void *row, size_t bytes) {
-    return mp_digest_of_bytes(row, bytes);
+    const unsigned char *at = row;
+    const size_t words = bytes / sizeof(uint32_t);
+    if (bytes <= WORTH_THREADS) return mp_digest_of_bytes(at, bytes);
+    uint64_t sum = 0;
+#pragma omp parallel for schedule(static) reduction(+ : sum)
+    for (size_t i = 0; i < words; i++) {
+        uint32_t word;
+        memcpy(&word, at + i * sizeof word, sizeof word);
+        sum += mp_digest_of_word(word, i);
+    }
+    const int rest = (int)(bytes % sizeof(uint32_t));
+    return rest ? sum + mp_digest_of_word(mp_word_of_bytes(at + words * sizeof(uint32_t), rest), words) : sum;
 }
 
 const mp_space mp_host_space = {.name = "",

@@ -160,7 +160,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
         {"jobs", 0, MP_TAKES_NUMBER, "N", 1, 64, .choices = "auto", .fallback = "auto",
          .commands = JUDGE | JUDGING, .summary = "worker processes",
          .details = "auto: one for every core and every 16 cases, at most 8, of subjects that "
-                    "moeparity has itself, and on a GPU 2; else one. Of each of the --devices, where they "
+                    "moeparity has itself, and on a GPU 3; else one. Of each of the --devices, where they "
                     "are chosen. They share the cores, unless OMP_NUM_THREADS says how many "
                     "threads each one has, and the memory: large cases run a few at a time, with "
                     "most of the cores. bench suite has one worker."},

@@ -42,8 +42,7 @@ static int64_t rows_of_expert(const mp_row_block *blocks, int64_t count, int64_t
     while (first > blocks && first[-1].expert == first->expert) first--;
     while (last < blocks + count - 1 && last[1].expert == last->expert) last++;
     const int64_t size = last->row + last->count - first->row, chosen = size < most ? size : most;
-    for (int64_t i = 0; i < chosen; i++)
-        row[i] = first->row + (of - first->row + i * size / chosen) % size;
+    for (int64_t i = 0; i < chosen; i++) row[i] = first->row + (of - first->row + i * size / chosen) % size;
     return chosen;
 }
 

@@ -17,8 +17,8 @@ typedef struct gemm {
 static mp_status choose_slots(gemm *g, mp_error *err) {
     const mp_grouped_gemm *s = &g->sums;
     int64_t slot[MP_CROSS_CHECKED];
-    const int64_t count = mp_cross_check_rows(s->p, s->blocks, s->block_count, (uint64_t)s->o->gemms,
-                                              MP_CROSS_CHECKED, slot);
+    const int64_t count =
+        mp_cross_check_rows(s->p, s->blocks, s->block_count, (uint64_t)s->o->gemms, MP_CROSS_CHECKED, slot);
     for (int64_t i = 0; i < count; i++) {
         const mp_row_block *b = mp_block_of_row(s->blocks, s->block_count, slot[i]);
         slot[i] = s->tasks.order[b->first + slot[i] - b->row];

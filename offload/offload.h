@@ -29,9 +29,9 @@ const mp_engine *mp_offload_engine(mp_offload *offload);
 /* Whether the device's float64 is at least half as fast as its float32, as that of servers' GPUs is. */
 bool mp_offload_is_fast(const mp_offload *offload);
 
-/* Begins to compile what judging such cases launches, each under its contract, into the cache on disk; without
- * one it does nothing. The first case that begins waits for it. What was left out is compiled when it is
- * launched. */
+/* Begins to compile what judging such cases launches, each under its contract, into the cache on disk;
+ * without one it does nothing. The first case that begins waits for it. What was left out is compiled when
+ * it is launched. */
 void mp_offload_prepare(mp_offload *offload, const mp_case *cases, const mp_contract *contracts,
                         size_t count);
 

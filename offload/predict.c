@@ -236,8 +236,8 @@ static mp_status check_sample(const prediction *p, const mp_gemm_contract *contr
     int32_t ids[SAMPLE];
     float weights[SAMPLE];
     mp_tensor by_cpu = mp_tensor_shape(p->out->dtype, 2, SAMPLE, p->n, 1);
-    const int64_t chosen = mp_cross_check_rows(p->scaled, p->blocks, p->count, (uint64_t)p->o->predicted,
-                                               SAMPLE, position);
+    const int64_t chosen =
+        mp_cross_check_rows(p->scaled, p->blocks, p->count, (uint64_t)p->o->predicted, SAMPLE, position);
     for (int64_t i = 0; i < chosen; i++) {
         const mp_row_block *b = mp_block_of_row(p->blocks, p->count, position[i]);
         position[count] = position[i];

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "offload/screen.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,7 +57,7 @@ mp_status mp_screening_begin(mp_offload *o, const mp_screening *s, const mp_scre
     mp_kernel kernel = {
         .texts = &mp_offload_texts, .source = "offload/device/screen.cu", .entry = "screen_gemm"};
     mp_status status = MP_OK;
-    snprintf(kernel.options, sizeof kernel.options, "-DSCALED=%d", params.rule.block > 0);
+    if (params.rule.block > 0) strcpy(kernel.options, "-DSCALED=1");
     params.value = p->sums;
     params.mass = p->sums + (size_t)(rows * p->piece->n) * sizeof(double);
     params.row = o->scratch[MP_SCRATCH_SCREENED_ROWS].at + (size_t)first * sizeof(mp_screened_row);

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "ref/blas.h"
 #include "ref/engine.h"
+#include "ref/predict/gemm_fma.h"
 #include "ref/predict/predict.h"
 #include "ref/pipeline.h"
 #include "ref/predict/tensorcore_gemm.h"
@@ -155,10 +156,19 @@ mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *r, mp_error *err) 
 /* One kind of sum, on operands of its dtype. */
 typedef struct timed_sum {
     const char *name;
+    bool fma; /* no tensor core's: fused multiply-adds over ascending k */
     mp_tc_model model;
     mp_tensor a, w;
     mp_tc_parts parts; /* of 0 terms: k is one */
 } timed_sum;
+
+static mp_status predict(const mp_tc_kernel *kernel, const timed_sum *s, const mp_gemm_problem *p,
+                         const mp_tensor *out, mp_error *err) {
+    const mp_epilogue none = {0};
+    if (s->fma) return mp_fma_gemm(p, &none, NULL, out, err);
+    return mp_tc_gemm_with(kernel, &s->model, s->parts.terms ? &s->parts : NULL, p, &none, NULL, out, NULL,
+                           err);
+}
 
 /* Best of three rounds, or of as many as two seconds allow. */
 static mp_status time_prediction(const mp_tc_kernel *kernel, const timed_sum *s,
@@ -174,8 +184,7 @@ static mp_status time_prediction(const mp_tc_kernel *kernel, const timed_sum *s,
     *rate = 0;
     for (int round = 0; round == 0 || (round < PEAK_ROUNDS && mp_seconds_now() - first < 2); round++) {
         const double start = mp_seconds_now();
-        const mp_status status = mp_tc_gemm_with(kernel, &s->model, s->parts.terms ? &s->parts : NULL, &p,
-                                                 &(mp_epilogue){0}, NULL, out, NULL, err);
+        const mp_status status = predict(kernel, s, &p, out, err);
         if (status != MP_OK) return status;
         const double r = operations / (mp_seconds_now() - start);
         if (r > *rate) *rate = r;
@@ -204,14 +213,21 @@ static mp_status make_sums(mp_dtype dtype, const mp_gemm_problem *gate_up, timed
         mp_tc_instruction instruction;
         mp_tc_input input;
         int64_t promotion;
-    } rows[MP_PREDICT_SUMS] = {{dtype == MP_BF16 ? "bf16" : "fp16", dtype, MP_TC_WGMMA, own, 0},
-                               {"e4m3", MP_E4M3, MP_TC_WGMMA, MP_TC_E4M3, 0},
-                               {"e4m3 / 128", MP_E4M3, MP_TC_WGMMA, MP_TC_E4M3, 128},
-                               {"e4m3 mma", MP_E4M3, MP_TC_MMA, MP_TC_E4M3, 0},
-                               {"int8", MP_I8, MP_TC_WGMMA, MP_TC_S8, 0}};
+        bool fma;
+    } rows[MP_PREDICT_SUMS] = {
+        {dtype == MP_BF16 ? "bf16" : "fp16", dtype, MP_TC_WGMMA, own, 0, false},
+        {"tf32", MP_FP32, MP_TC_WGMMA, MP_TC_TF32, 0, false},
+        {"e4m3", MP_E4M3, MP_TC_WGMMA, MP_TC_E4M3, 0, false},
+        {"e4m3 / 128", MP_E4M3, MP_TC_WGMMA, MP_TC_E4M3, 128, false},
+        {"e4m3 mma", MP_E4M3, MP_TC_MMA, MP_TC_E4M3, 0, false},
+        {"e5m2", MP_E5M2, MP_TC_WGMMA, MP_TC_E5M2, 0, false},
+        {"int8", MP_I8, MP_TC_WGMMA, MP_TC_S8, 0, false},
+        {"fp32 fma", MP_FP32, MP_TC_WGMMA, MP_TC_TF32, 0, true},
+    };
     mp_status status = MP_OK;
     for (int i = 0; i < MP_PREDICT_SUMS && status == MP_OK; i++) {
         sums[i].name = rows[i].name;
+        sums[i].fma = rows[i].fma;
         sums[i].parts = mp_tc_promotion(rows[i].promotion);
         if (!mp_tc_find(90, rows[i].instruction, rows[i].input, rows[i].input, &sums[i].model))
             return mp_fail(err, MP_EINTERNAL, "no sm_90 model of %s", rows[i].name);
@@ -229,11 +245,11 @@ static mp_status time_sums(const timed_sum sums[MP_PREDICT_SUMS], const mp_gemm_
     r->rows = 0;
     for (int s = 0; s < MP_PREDICT_SUMS; s++)
         for (int i = 0; i < count && status == MP_OK; i++) {
-            const bool any_kernel = sums[s].model.a == MP_TC_S8;
+            const bool any_kernel = sums[s].fma || sums[s].model.a == MP_TC_S8;
             if (any_kernel && i > 0) continue;
             const int row = r->rows++;
             r->row[row].sum = sums[s].name;
-            r->row[row].kernel = any_kernel ? "integers" : kernels[i].name;
+            r->row[row].kernel = !any_kernel ? kernels[i].name : sums[s].fma ? "fastest" : "integers";
             status = time_prediction(&kernels[i], &sums[s], gate_up, out,
                                      alone ? &r->row[row].one_thread : &r->row[row].all_threads, err);
         }

@@ -29,7 +29,7 @@ typedef struct mp_cpu_rates {
 mp_status mp_cpu_rates_measure(mp_cpu_rates *rates, mp_error *err);
 
 /* Speed of the predicted bits (ref/predict/tensorcore_gemm.h, sm_90): multiply-adds a second. */
-enum { MP_PREDICT_KERNELS = 3, MP_PREDICT_SUMS = 5 };
+enum { MP_PREDICT_KERNELS = 3, MP_PREDICT_SUMS = 8 };
 typedef struct mp_predict_bench_result {
     int threads, rows;
     struct {
@@ -41,8 +41,9 @@ typedef struct mp_predict_bench_result {
 } mp_predict_bench_result;
 
 /* Times the gate_up GEMM of the case with every micro-kernel this CPU can run, best of up to three rounds;
- * and the same of its operands as e4m3, by wgmma as one sum and promoted every 128 terms, and by mma.sync,
- * and as int8. scope=all, layout=route, bf16 or fp16, else MP_EINPUT. */
+ * and the same of its operands as tf32, as e4m3, by wgmma as one sum and promoted every 128 terms, and by
+ * mma.sync, as e5m2, as int8, and as fp32 by fused multiply-adds. Formats that are dequantised first are
+ * timed as what they become. scope=all, layout=route, bf16 or fp16, else MP_EINPUT. */
 mp_status mp_predict_bench(const mp_case *c, mp_predict_bench_result *result, mp_error *err);
 
 #endif

@@ -154,8 +154,9 @@ static void the_judge_compiles(void **state) {
                    {"offload/device/steps.cu", "epilogue", ""},
                    {"offload/device/steps.cu", "activate", ""},
                    {"offload/device/steps.cu", "measure_tokens", ""},
-                   {"offload/device/screen.cu", "screen_gemm", "-DSCALED=0"},
+                   {"offload/device/screen.cu", "screen_gemm", ""},
                    {"offload/device/screen.cu", "screen_gemm", "-DSCALED=1"},
+                   {"offload/device/screen_act.cu", "screen_act", ""},
                    {"offload/device/screen_combine.cu", "screen_combine", ""},
                    {"offload/device/confirm.cu", "confirm_gemm", ""}};
     for (int a = 0; a < ARCHITECTURES; a++)

@@ -46,7 +46,7 @@ static void expect_order(int workers, bool in_order, const size_t expected[SHAPE
     for (int i = 0; i < SHAPES; i++) {
         seat.row = mp_deal_next(&deal, &seat, 1, 0);
         assert_int_equal(seat.row, expected[i]);
-        assert_int_equal(mp_deal_threads(&deal, &seat, 1, 0), 0); /* all that it likes */
+        assert_int_equal(mp_deal_threads(&deal, &seat, 1, 0), deal.rows[seat.row].large ? CORES : 4);
     }
     assert_int_equal(mp_deal_next(&deal, &seat, 1, 0), MP_NO_CASE);
     mp_deal_close(&deal);
@@ -220,6 +220,8 @@ static void a_large_row_has_the_cores(void **state) {
     for (int i = 0; i < 4; i++) seats[i] = (mp_seat){.row = MP_NO_CASE};
     seats[0] = (mp_seat){true, mp_deal_next(&deal, seats, 4, 0)};
     assert_int_equal(mp_deal_threads(&deal, seats, 4, 0), CORES / 4);
+    deal.cores = 2; /* fewer than workers */
+    assert_int_equal(mp_deal_threads(&deal, seats, 4, 0), 1);
     mp_deal_close(&deal);
     mp_matrix_free(&m);
 }

@@ -2,6 +2,7 @@
 /* Weights that a device makes for itself, on that of tests/fake_cuda.h, and that the host does not have. */
 #include "cases/deferred.h"
 #include "harness/subjects/buffers.h"
+#include "harness/subjects/confirm_fill.h"
 #include "harness/subjects/copies.h"
 #include "kernels/cuda.h"
 #include "kernels/device/fill_params.h"
@@ -167,8 +168,84 @@ static void a_subject_on_the_device_needs_none_of_the_host(void **state) {
     assert_int_equal(fake.live, 0);
 }
 
+/* A wrong element that is not among those that are looked at, which any fill would be tried for. */
+static mp_u64 wrong_element;
+
+static void wrong_somewhere(const char *entry, const void *params) {
+    const mp_fill_params *p = params;
+    right(entry, params);
+    if (strcmp(entry, "fill_normal") == 0)
+        ((unsigned short *)fake_memory(p->data))[wrong_element % p->count] ^= 1;
+}
+
+/* Nobody is blamed for weights that the device made wrongly. */
+static void what_a_device_made_is_confirmed(void **state) {
+    (void)state;
+    const mp_case c = parsed("M=2 E=3 K=1032 N=1000");
+    mp_cuda *cuda;
+    mp_error err = {0};
+    mp_inputs in;
+    mp_buffers *buffers;
+    mp_execution e;
+    mp_surroundings_report report;
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    mp_subject subject = {.name = "nobody", .space = mp_cuda_space(cuda), .describe = describe, .run = run};
+    for (int wrong = 0; wrong < 2; wrong++) {
+        subject.copies = mp_copies_open(subject.space);
+        fake.execute = wrong ? wrong_somewhere : right;
+        wrong_element = 1234567;
+        assert_int_equal(mp_inputs_create_deferring(&c, 1, &in, &err), MP_OK);
+        mp_inputs_seal(&in);
+        load(&subject, &c, &in, &buffers, &e);
+        assert_int_equal(mp_confirm_fill(&subject, &c, &in, &err), MP_OK); /* in a subject's hands: unknown */
+        assert_false(can_be_read(in.t[MP_W1].data));
+        assert_int_equal(mp_buffers_look(buffers, &report, &err), MP_OK);
+        mp_buffers_close(buffers);
+        assert_int_equal(mp_confirm_fill(&subject, &c, &in, &err), wrong ? MP_EDEVICE : MP_OK);
+        if (wrong) assert_non_null(strstr(err.text, "the device was to make w1"));
+        mp_inputs_destroy(&in);
+        mp_copies_close(subject.copies);
+    }
+    fake.execute = NULL;
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
+/* In place another batch's x is made in the buffer of the output. */
+static void in_place_too(void **state) {
+    (void)state;
+    const mp_case c = parsed("M=40 E=3 K=72 N=40 mode=inplace");
+    mp_cuda *cuda;
+    mp_error err = {0};
+    mp_inputs in, now, later;
+    mp_buffers *buffers;
+    mp_execution e;
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    mp_subject subject = {.name = "nobody", .space = mp_cuda_space(cuda), .describe = describe, .run = run};
+    fake.execute = right;
+    assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
+    assert_int_equal(mp_inputs_other(&c, &in, SIZE_MAX, &now, &err), MP_OK);
+    assert_int_equal(mp_inputs_other(&c, &in, 1, &later, &err), MP_OK);
+    fills = 0;
+    load(&subject, &c, &later, &buffers, &e);
+    assert_int_equal(fills, 1);
+    assert_ptr_equal(e.t[MP_X].data, e.t[MP_OUT].data);
+    assert_memory_equal(fake_memory((uintptr_t)e.t[MP_X].data), now.t[MP_X].data,
+                        mp_tensor_bytes(&now.t[MP_X]));
+    assert_false(can_be_read(later.t[MP_X].data));
+    fake.execute = NULL;
+    mp_buffers_close(buffers);
+    mp_inputs_destroy(&later);
+    mp_inputs_destroy(&now);
+    mp_inputs_destroy(&in);
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_device_that_fills_otherwise_is_found),
-                                       cmocka_unit_test(a_subject_on_the_device_needs_none_of_the_host)};
+                                       cmocka_unit_test(a_subject_on_the_device_needs_none_of_the_host),
+                                       cmocka_unit_test(what_a_device_made_is_confirmed),
+                                       cmocka_unit_test(in_place_too)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -102,8 +102,8 @@ static void what_judges_is_compiled_ahead(void **state) {
     } runs[] = {
         {"auto", {"M=32 topk=2", "M=32 topk=3"}, 0},
         {"cpu", {"M=4096 E=128 topk=8 K=2048 N=768"}, 0},
-        {"auto", {"M=32 topk=2", "M=4096 E=128 topk=8 K=2048 N=768", "M=8192 E=128 topk=8 K=2048 N=768"}, 7},
-        {"auto", {"M=4096 E=128 topk=8 K=2048 N=768 dtype=fp32"}, 8}};
+        {"auto", {"M=32 topk=2", "M=4096 E=128 topk=8 K=2048 N=768", "M=8192 E=128 topk=8 K=2048 N=768"}, 9},
+        {"auto", {"M=4096 E=128 topk=8 K=2048 N=768 dtype=fp32"}, 10}};
     mp_error err = {0};
     mp_subject host;
     assert_int_equal(mp_subject_open("host", &host, &err), MP_OK);

@@ -133,7 +133,7 @@ static void wgmma_takes_what_it_can(void **state) {
     const mp_gemm gemm = found(&r, &h100);
     assert_string_equal(gemm.kernel.source, wgmma);
     assert_true(gemm.cluster == 2 && gemm.instruction->wgmma);
-    assert_int_equal(gemm.threads, 512);
+    assert_int_equal(gemm.threads, 384);
     assert_int_equal(gemm.stages, 4);
     assert_int_equal(gemm.accumulators, 128);
     assert_in_range(gemm.shared_bytes, 4 * (128 + 256) * 64 * 2, h100.shared_bytes);
@@ -269,6 +269,8 @@ static void wgmma_takes_codes(void **state) {
     refused(&r, &h100, "64 columns together");
     r.w_scale_rows = 128;
     r.codes.a_scale = MP_UE8M0;
+    refused(&r, &h100, "in groups in fp32");
+    r.codes.a_scale = MP_FP32, r.codes.w_scale = MP_UE8M0;
     refused(&r, &h100, "in groups in fp32");
     r.codes = (mp_gemm_codes){true, MP_E4M3, MP_E2M1, MP_FP32, MP_FP32, 0, 0, false};
     refused(&r, &h100, "both operands int8 or e4m3");

@@ -215,9 +215,8 @@ static void differences_are_found(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pieces_cover_all),
-                                       cmocka_unit_test(places_are_spread),
-                                       cmocka_unit_test(rows_of_large_weights_are_of_few_experts),
-                                       cmocka_unit_test(differences_are_found)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pieces_cover_all), cmocka_unit_test(places_are_spread),
+        cmocka_unit_test(rows_of_large_weights_are_of_few_experts), cmocka_unit_test(differences_are_found)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

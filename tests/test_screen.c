@@ -136,26 +136,34 @@ static void right_traces(void **state) {
     assert_true(combined > 300 && activated > 600);
 }
 
-/* Elements of both caches and of the output are anything at all: every one of them is found by the CPU. */
+/* Elements of the outputs are anything at all: every one of them is found by the CPU. */
 static void spoilt_traces(void **state) {
     (void)state;
+    enum { ROUNDS = 4, MOST = 10 };
     rng r = {5};
     int failed = 0;
-    for (size_t i = 0; i < COUNT(cases); i++)
-        for (int round = 0; round < 6; round++) {
-            start(cases[i]);
-            const mp_tensor_id ids[] = {MP_CACHE1, MP_OUT, MP_CACHE2, MP_CACHE3};
-            mp_tensor *t = &trace.t[f.c.scope == MP_SCOPE_ALL   ? ids[round % 4]
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        start(cases[i]);
+        for (int round = 0; round < ROUNDS; round++) {
+            const mp_tensor_id ids[ROUNDS] = {MP_CACHE1, MP_OUT, MP_CACHE2, MP_CACHE3};
+            mp_tensor *t = &trace.t[f.c.scope == MP_SCOPE_ALL   ? ids[round]
                                     : f.c.scope == MP_SCOPE_ACT ? MP_CACHE2
                                                                 : MP_OUT];
+            int64_t at[MOST];
+            uint64_t code[MOST];
+            const int count = 1 + round * 3;
             if (!t->data) fail_msg("%s: nothing to spoil", cases[i]);
-            for (int k = 0; k < 1 + round * 3; k++)
-                mp_put_code(t->dtype, t->data, random_below(&r, mp_tensor_count(t)),
-                            round == 5 ? MP_POISON_A : random_bits(&r));
+            for (int k = 0; k < count; k++) {
+                at[k] = random_below(&r, mp_tensor_count(t));
+                code[k] = mp_code_at(t->dtype, t->data, at[k]);
+                mp_put_code(t->dtype, t->data, at[k], i % 4 == 3 ? MP_POISON_A : random_bits(&r));
+            }
             failed += !judged_alike(cases[i]);
-            stop();
+            for (int k = count - 1; k >= 0; k--) mp_put_code(t->dtype, t->data, at[k], code[k]);
         }
-    assert_true(failed > (int)COUNT(cases) * 4);
+        stop();
+    }
+    assert_true(failed > (int)COUNT(cases) * ROUNDS * 2 / 3);
 }
 
 static int open_engine(void **state) {

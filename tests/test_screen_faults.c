@@ -23,8 +23,8 @@ static CUdeviceptr shifted(CUdeviceptr at, long long bytes, int by) {
 
 /* Bytes of the scales of so many rows. */
 static long long scale_bytes(const mp_device_operand *o, long long matrices, long long rows) {
-    return matrices * mp_device_blocks(rows, o->block_rows) *
-           mp_device_blocks(o->length, o->block_columns) * (long long)sizeof(float);
+    return matrices * mp_device_blocks(rows, o->block_rows) * mp_device_blocks(o->length, o->block_columns) *
+           (long long)sizeof(float);
 }
 
 /* What the device is told wrongly. */
@@ -41,7 +41,7 @@ static const char *mislead(mp_screen_params *p) {
     case 6: p->stored.unit *= 2; return "another format";
     case 7: p->bias = 0; return "no bias";
     case 8: p->weighs = 0; return "no weights";
-    case 9: p->n0 = 1; return "columns beside them";
+    case 9: p->mass = p->value; return "values for masses";
     case 20:
         p->w.scale = shifted(p->w.scale, scale_bytes(&p->w, EXPERTS, p->w.matrix_rows), 4);
         return "another scale of weights";

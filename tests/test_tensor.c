@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "moeparity/tensor.h"
 
+#include "base/mix.h"
+
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -138,8 +140,23 @@ static void digests_see_every_byte_and_know_rows(void **state) {
     mp_tensor_free(&t);
 }
 
+/* Threads that add up parts of a digest give that of one. */
+static void large_digests_are_those_of_one_thread(void **state) {
+    (void)state;
+    const size_t large = ((size_t)1 << 22) + 1;
+    unsigned char *bytes = malloc(large + 8);
+    assert_non_null(bytes);
+    for (size_t i = 0; i < large + 8; i++) bytes[i] = (unsigned char)(i * 2654435761u >> 13);
+    for (size_t begin = 0; begin < 2; begin++)
+        for (size_t more = 0; more < 6; more++)
+            assert_true(mp_space_row_digest(bytes + begin, large + more) ==
+                        mp_digest_of_bytes(bytes + begin, large + more));
+    free(bytes);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(large_digests_are_those_of_one_thread),
         cmocka_unit_test(shapes_and_rows),
         cmocka_unit_test(poison_is_everywhere_and_reads_as_nan),
         cmocka_unit_test(a_changed_guard_byte_is_found_where_it_is),

@@ -107,7 +107,7 @@ void mp_slot_hand(mp_crew *crew, mp_slot *slot, size_t index) {
     const int seat = mp_crew_seats(crew, slot, seats),
               threads = mp_deal_threads(&crew->deal, seats, crew->size, seat);
     json_t *row = mp_json_row(&crew->matrix->rows[index]);
-    if (threads > 0) json_object_set_new(row, "threads", json_integer(threads));
+    json_object_set_new(row, "threads", json_integer(threads));
     mp_link_send(link, json_pack("{s:o}", "run", row));
 }
 

@@ -216,8 +216,9 @@ size_t mp_deal_open_rows(const mp_deal *deal) {
 /* ---- threads ---- */
 
 int mp_deal_threads(const mp_deal *deal, const mp_seat *seats, int count, int seat) {
+    enum { SMALL_THREADS = 4 }; /* more wait for each other longer than they work */
+    const mp_deal_row *row = &deal->rows[seats[seat].row];
     int large = 0, small = 0, groups = 0, waiting = 0;
-    if (deal->workers == 1) return 0;
     for (int i = 0; i < count; i++)
         if (seats[i].busy) *(deal->rows[seats[i].row].large ? &large : &small) += 1;
     for (size_t i = 0; i < deal->count; i++) {
@@ -227,14 +228,16 @@ int mp_deal_threads(const mp_deal *deal, const mp_seat *seats, int count, int se
         else if (waiting < deal->workers)
             waiting++;
     }
-    const bool alone = deal->rows[seats[seat].row].alone;
-    if (alone) return deal->cores;
-    if (large + groups == 0) return deal->cores / deal->workers > 1 ? deal->cores / deal->workers : 1;
-    if (!deal->rows[seats[seat].row].large) return 1; /* the cores are those of large rows */
+    if (!row->large) {
+        /* beside large rows the cores are theirs */
+        const int own = deal->workers > 1 && large + groups > 0 ? 1 : deal->cores / deal->workers,
+                  most = own < SMALL_THREADS ? own : SMALL_THREADS;
+        return most > 1 ? most : 1;
+    }
     const int at_once = lanes_of(deal) > large ? lanes_of(deal) : large,
               lanes = large + groups < at_once ? large + groups : at_once,
               beside = small + waiting < deal->workers - lanes ? small + waiting : deal->workers - lanes,
-              share = (deal->cores - beside) / lanes;
+              share = row->alone || deal->workers == 1 ? deal->cores : (deal->cores - beside) / lanes;
     return share > 1 ? share : 1;
 }
 
@@ -256,9 +259,10 @@ static bool has_gpu(void) {
     return access("/dev/nvidiactl", F_OK) == 0;
 }
 
-/* Processes take turns on a GPU, each for a while: two keep it and the cores busy, and more only wait. */
+/* Processes take turns on a GPU, each for a while. Two keep it busy with small cases, and more only wait; a
+ * third one is for a second large case, whose time is the cores'. */
 int mp_deal_workers(const mp_matrix *matrix, const mp_suite_options *o) {
-    enum { ROWS_A_WORKER = 16, MOST = 8, MOST_ON_A_GPU = 2 };
+    enum { ROWS_A_WORKER = 16, MOST = 8, MOST_ON_A_GPU = 3 };
     const mp_settings *settings = &o->settings;
     if (o->record || o->in_process || !is_ours(settings->subject) ||
         (settings->against && !is_ours(settings->against)))

@@ -44,7 +44,7 @@ bool mp_deal_again(mp_deal *deal, size_t row);
 /* How many rows mp_deal_next may still have for somebody. */
 size_t mp_deal_open_rows(const mp_deal *deal);
 
-/* OpenMP threads for the row that this seat has been handed; 0: as many as it likes. */
+/* OpenMP threads for the row that this seat has been handed. */
 int mp_deal_threads(const mp_deal *deal, const mp_seat *seats, int count, int seat);
 
 /* How many workers a run of the matrix is worth on this machine: one where recording, in another process's

@@ -15,6 +15,7 @@
 #include "harness/progress.h"
 #include "harness/run/repro.h"
 #include "harness/run/strict.h"
+#include "harness/subjects/confirm_fill.h"
 #include "harness/subjects/copies.h"
 #include "harness/subjects/lend.h"
 #include "harness/verdict_make.h"
@@ -128,6 +129,17 @@ static void check_inputs(mp_session *s) {
     mp_phase_enter(before);
 }
 
+/* Nobody is failed by weights that a device made wrongly: that is the harness's own failure. */
+static void confirm_inputs(mp_session *s) {
+    mp_error err = {0};
+    const mp_phase before = mp_phase_enter(MP_PHASE_DIGEST);
+    if (mp_confirm_fill(s->options->subject, &s->row->c, s->in, &err) != MP_OK) {
+        s->v->outcome = MP_CRASH;
+        mp_verdict_set(s->v, &s->v->reason, "%s; without that: %s", err.text, s->v->reason);
+    }
+    mp_phase_enter(before);
+}
+
 /* What the subject says itself; and of a contract that says nothing how much a known one would be worth. */
 static void tell_weaker(mp_session *s) {
     const mp_contract known = mp_host_contract(&s->row->c);
@@ -227,6 +239,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
         conclude(v);
     else
         end_with(&s, &err);
+    if (v->outcome == MP_FAIL && !row->file) confirm_inputs(&s);
     mp_begins_conclude(v, &row->c);
     for (int i = 0; i < MP_STAGE_COUNT; i++)
         if (v->picture[i]) mp_picture_settle(v->picture[i]);

@@ -19,6 +19,7 @@ struct mp_buffers {
     void *workspace[MP_WORKSPACES];
     /* The case that was loaded last, and where its tensors are. */
     const mp_case *c;
+    mp_tensor_set inputs; /* mp_case_inputs, which takes its time */
     mp_offer offer;
     mp_tensor t[MP_TENSOR_COUNT];
     mp_placement place[MP_TENSOR_COUNT];   /* in their buffers */
@@ -43,6 +44,16 @@ static inline bool mp_lies_elsewhere(const mp_placement *place) {
 
 /* Whether it is not handed over as it lies. */
 bool mp_has_buffer(const mp_buffers *b, int id);
+
+/* buffers.c: whether a tensor gets its buffer when a case is loaded; a buffer for it, poisoned; what it has,
+ * a copy or a buffer, given back; and its place in the buffer, which says if that is too small. */
+bool mp_waits_for_content(const mp_buffers *b, int id);
+mp_status mp_get_tensor(mp_buffers *b, int id, mp_error *err);
+void mp_give_back(mp_buffers *b, int id);
+mp_status mp_place(mp_buffers *b, int id, mp_error *err);
+/* buffers_inputs.c: all inputs of the case; given: what the subject gets of `in`. */
+mp_status mp_place_inputs(mp_buffers *b, const mp_inputs *in, const mp_tensor given[MP_TENSOR_COUNT],
+                          mp_error *err);
 
 /* What is looked at of an input that has a buffer: the digest is that of its elements and gaps. */
 static inline mp_region mp_region_of_input(const mp_buffers *b, int id) {

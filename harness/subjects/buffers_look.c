@@ -74,7 +74,7 @@ static void tell_input(const mp_buffers *b, int id, uint64_t after, mp_surroundi
 }
 
 static bool is_input(const mp_buffers *b, int id) {
-    return mp_case_inputs(b->c) & MP_IN_SET(id);
+    return b->inputs & MP_IN_SET(id);
 }
 
 static mp_region region_of(const mp_buffers *b, int id) {

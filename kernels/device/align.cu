@@ -30,9 +30,16 @@ __device__ __forceinline__ int key_of(const mp_align_params &p, long long slot) 
     return has ? adapter * keys_of_list(p) + key : -1;
 }
 
-// Where offsets holds the first position of a key.
+__device__ __forceinline__ int list_of(const mp_align_params &p, int key) {
+    return p.lists == 1 ? 0 : key / keys_of_list(p);
+}
+
+// Where offsets holds the first position of a key, and counts what a segment has of it.
 __device__ __forceinline__ int *offset_of(const mp_align_params &p, int key) {
-    return p.offsets + key + key / keys_of_list(p);
+    return p.offsets + key + list_of(p, key);
+}
+__device__ __forceinline__ int *count_of(const mp_align_params &p, int key, long long segment) {
+    return p.counts + key * p.count_row + segment;
 }
 
 // The threads that do a step together, and which of them this one is.
@@ -72,7 +79,7 @@ __device__ __forceinline__ void walk_segment(const mp_align_params &p, long long
 __device__ __forceinline__ void count(const mp_align_params &p, crew c) {
     for (long long segment = c.thread / 32; segment < p.segments; segment += c.threads / 32)
         walk_segment(p, segment, [&](long long, int key, unsigned equal, int rank) {
-            if (rank == 0) p.counts[key * p.segments + segment] += __popc(equal);
+            if (rank == 0) *count_of(p, key, segment) += __popc(equal);
         });
 }
 
@@ -84,12 +91,18 @@ __device__ __forceinline__ int warp_inclusive_sum(int value) {
     return value;
 }
 
-// A warp for each key: counts become exclusive prefix sums; the key's padded length goes to its offset.
+// So many slots have the key: its padded length goes to its offset.
+__device__ __forceinline__ void close_key(const mp_align_params &p, int key, int slots) {
+    if (key > 0 && p.masked_m) p.masked_m[key - 1] = slots;
+    *offset_of(p, key) = (slots + p.block_size_m - 1) / p.block_size_m * p.block_size_m;
+}
+
+// A warp for each key: counts become exclusive prefix sums.
 __device__ __forceinline__ void scan_segments(const mp_align_params &p, crew c) {
     const int lane = threadIdx.x % 32;
     const int keys = p.lists * keys_of_list(p), warps = (int)(c.threads / 32);
     for (int key = (int)(c.thread / 32); key < keys; key += warps) {
-        int *counts = p.counts + key * p.segments;
+        int *counts = count_of(p, key, 0);
         int before = 0;
         for (long long first = 0; first < p.segments; first += 32) {
             const long long segment = first + lane;
@@ -98,8 +111,22 @@ __device__ __forceinline__ void scan_segments(const mp_align_params &p, crew c) 
             if (segment < p.segments) counts[segment] = before + sum - own;
             before += __shfl_sync(FULL_WARP, sum, 31);
         }
-        if (lane == 0 && key > 0 && p.masked_m) p.masked_m[key - 1] = before;
-        if (lane == 0) *offset_of(p, key) = (before + p.block_size_m - 1) / p.block_size_m * p.block_size_m;
+        if (lane == 0) close_key(p, key, before);
+    }
+}
+
+// The same by a thread for each key, where there are no more segments than a warp has lanes.
+__device__ __forceinline__ void scan_few_segments(const mp_align_params &p, crew c) {
+    const int keys = p.lists * keys_of_list(p);
+    for (int key = (int)c.thread; key < keys; key += (int)c.threads) {
+        int before = 0;
+        for (int segment = 0; segment < (int)p.segments; segment++) {
+            int *count = count_of(p, key, segment);
+            const int own = *count;
+            *count = before;
+            before += own;
+        }
+        close_key(p, key, before);
     }
 }
 
@@ -145,8 +172,8 @@ __device__ __forceinline__ int expert_at(const mp_align_params &p, const int *of
 __device__ __forceinline__ void fill(const mp_align_params &p, crew c) {
     const unsigned blocks = ((unsigned)p.capacity + p.block_size_m - 1) / p.block_size_m; // below 2^31
     for (long long i = c.thread; i < p.lists * p.capacity; i += c.threads) {
-        long long list, at;
-        split_index(i, p.capacity, &list, &at);
+        long long list = 0, at = i;
+        if (p.lists > 1) split_index(i, p.capacity, &list, &at);
         p.sorted_token_ids[i] = (int)p.slots;
         if (at >= blocks) continue;
         const int *offsets = p.offsets + list * (keys_of_list(p) + 1);
@@ -159,10 +186,9 @@ __device__ __forceinline__ void fill(const mp_align_params &p, crew c) {
 __device__ __forceinline__ void scatter(const mp_align_params &p, crew c) {
     for (long long segment = c.thread / 32; segment < p.segments; segment += c.threads / 32)
         walk_segment(p, segment, [&](long long slot, int key, unsigned equal, int rank) {
-            int *count = p.counts + key * p.segments + segment;
+            int *count = count_of(p, key, segment);
             const int before = __shfl_sync(equal, rank == 0 ? *count : 0, __ffs(equal) - 1);
-            const int list = key / keys_of_list(p);
-            p.sorted_token_ids[list * p.capacity + *offset_of(p, key) + before + rank] = (int)slot;
+            p.sorted_token_ids[list_of(p, key) * p.capacity + *offset_of(p, key) + before + rank] = (int)slot;
             if (rank == 0) *count = before + __popc(equal);
         });
 }
@@ -190,11 +216,11 @@ extern "C" __global__ void __launch_bounds__(1024, 1) align_in_one_block(const m
     p.counts = counts;
     p.offsets = offsets;
     const crew block = {threadIdx.x, 1024};
-    for (int i = threadIdx.x; i < p.lists * keys_of_list(p) * (int)p.segments; i += 1024) counts[i] = 0;
+    for (int i = threadIdx.x; i < p.lists * keys_of_list(p) * (int)p.count_row; i += 1024) counts[i] = 0;
     __syncthreads();
     count(p, block);
     __syncthreads();
-    scan_segments(p, block);
+    scan_few_segments(p, block);
     __syncthreads();
     for (int list = 0; list < p.lists; list++) scan_keys(p, list);
     __syncthreads();

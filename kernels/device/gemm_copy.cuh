@@ -11,15 +11,6 @@ __device__ __forceinline__ void copy_16(unsigned to, const unsigned char *from, 
                  : "memory");
 }
 
-// The same from a row of a matrix. The address is made where it is used, whatever the compiler thinks of it:
-// those of all rows that a thread copies would not fit into its registers.
-__device__ __forceinline__ void copy_16(unsigned to, const unsigned char *matrix, unsigned row,
-                                        unsigned row_bytes, int bytes) {
-    const unsigned char *from;
-    asm volatile("mad.wide.u32 %0, %1, %2, %3;" : "=l"(from) : "r"(row), "r"(row_bytes), "l"(matrix));
-    copy_16(to, from, bytes);
-}
-
 __device__ __forceinline__ void copy_4(unsigned to, const void *from) {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(from) : "memory");
 }

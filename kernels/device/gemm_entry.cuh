@@ -45,7 +45,9 @@ extern "C" __global__ void __launch_bounds__(THREADS, 1) grouped_gemm(const mp_g
     if (index >= (long long)slots.blocks_m * blocks_n) return;
     const tile_place place = place_of_tile(p.group_size_m, slots.blocks_m, blocks_n, index);
     const int n0 = place.n0, expert = slots.expert_ids[place.block_m];
-    fill_rows(p, slots, place.block_m, rows, threadIdx.x, THREADS);
+    block_slots<THREADS> sorted;
+    sorted.read(p, slots, place.block_m, threadIdx.x);
+    sorted.fill(p, slots, place.block_m, expert, rows, threadIdx.x);
     __syncthreads();
     if (expert < 0) {
         store_zeros(p, rows, n0, threadIdx.x, THREADS);

@@ -41,30 +41,46 @@ __device__ __forceinline__ tile_place place_of_tile(int group_size_m, int blocks
     return {first_m + row_block, (int)column_block * BLOCK_N};
 }
 
-// Fills the tables of a block of rows, by so many threads; nobody waits for them here. Gives one more than
-// the last row that this thread found to be there.
-__device__ __forceinline__ int fill_rows(const mp_gemm_params &p, const slot_list &slots, long long block_m,
-                                         row_tables &rows, int thread, int threads) {
-    const bool is_block = block_m < slots.blocks_m; // beyond the list no row is there
-    const int expert = is_block ? slots.expert_ids[block_m] : -1;
-    const bool no_rows = p.max_m && expert < 0; // filtered slots have none in masked layout
-    const long long shift =
-        p.max_m && is_block ? expert * p.max_m - first_block_of(slots, block_m) * BLOCK_M : 0;
-    int count = 0;
-#pragma unroll 2
-    for (int r = thread; r < BLOCK_M; r += threads) {
-        const long long position = block_m * BLOCK_M + r;
-        const int slot = is_block ? __ldg(slots.sorted_token_ids + position) : 0;
-        const bool present = is_block && slot < p.slots;
-        rows.a_row[r] = !present ? -1 : p.a_sorted ? position + shift : slot / p.a_divisor;
-        rows.out_row[r] = !present || (p.out_sorted && no_rows) ? -1
-                          : p.out_sorted                        ? position + shift
-                                                                : slot / p.out_divisor;
-        rows.weight[r] = present && p.topk_weights ? __ldg(p.topk_weights + slot) : 1.0f;
-        if (present) count = r + 1;
+// The slots of a block of rows, held by so many threads. They are read before what depends on them, so that
+// whoever plans several blocks can read those of the next one while the tables of this one are filled.
+template <int COUNT> struct block_slots {
+    static constexpr int EACH = (BLOCK_M + COUNT - 1) / COUNT;
+    int slot[EACH];
+
+    __device__ __forceinline__ void read(const mp_gemm_params &p, const slot_list &slots, long long block_m,
+                                         int thread) {
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            const int row = thread + COUNT * i;
+            const bool there = row < BLOCK_M && block_m < slots.blocks_m; // beyond the list no row is there
+            slot[i] = there ? __ldg(slots.sorted_token_ids + block_m * BLOCK_M + row) : (int)p.slots;
+        }
     }
-    return count;
-}
+
+    // Fills the tables of the block, of this expert; nobody waits for them here. Gives one more than the last
+    // row that this thread found to be there.
+    __device__ __forceinline__ int fill(const mp_gemm_params &p, const slot_list &slots, long long block_m,
+                                        int expert, row_tables &rows, int thread) const {
+        const bool no_rows = p.max_m && expert < 0; // filtered slots have none in masked layout
+        const long long shift =
+            p.max_m && expert >= 0 ? expert * p.max_m - first_block_of(slots, block_m) * BLOCK_M : 0;
+        int count = 0;
+#pragma unroll
+        for (int i = 0; i < EACH; i++) {
+            const int r = thread + COUNT * i;
+            if (r >= BLOCK_M) break;
+            const long long position = block_m * BLOCK_M + r;
+            const bool present = slot[i] < p.slots;
+            rows.a_row[r] = !present ? -1 : p.a_sorted ? position + shift : slot[i] / p.a_divisor;
+            rows.out_row[r] = !present || (p.out_sorted && no_rows) ? -1
+                              : p.out_sorted                        ? position + shift
+                                                                    : slot[i] / p.out_divisor;
+            rows.weight[r] = present && p.topk_weights ? __ldg(p.topk_weights + slot[i]) : 1.0f;
+            if (present) count = r + 1;
+        }
+        return count;
+    }
+};
 
 // Filtered: zeros for the slots that are there; what is added to needs none.
 __device__ __forceinline__ void store_zeros(const mp_gemm_params &p, const row_tables &rows, int n0,

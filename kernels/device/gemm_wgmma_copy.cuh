@@ -5,25 +5,51 @@
 #include "kernels/device/gemm_copy.cuh"
 #include "kernels/device/gemm_wgmma_memory.cuh"
 
-// Fills the tables of tiles, ahead of those who read them.
+// A tile that is planned: what has to be read from memory before its tables can be filled.
+struct planned_tile {
+    tile_place place;
+    int expert, neighbour;
+    block_slots<32> sorted;
+
+    __device__ __forceinline__ void read(const mp_gemm_params &p, const slot_list &slots,
+                                         const tile_walk &walk) {
+        place = walk.place();
+        expert = expert_of(slots, place.block_m);
+        neighbour = CLUSTER > 1 ? expert_of(slots, place.block_m ^ 1) : -1;
+        sorted.read(p, slots, place.block_m, threadIdx.x % 32);
+    }
+};
+
+// Fills the tables of tiles, ahead of those who read them. Where tiles take a microsecond, what they need is
+// longer on its way: of the next one it is read before this one is waited for.
 __device__ __forceinline__ void plan(const mp_gemm_params &p, shared_memory &shared, const slot_list &slots,
                                      int blocks_n) {
     const int lane = threadIdx.x % 32;
     ring<TABLES> table = {0, 0};
-    for (tile_walk walk(p, slots.blocks_m, blocks_n); walk.goes_on(); walk.next()) {
-        const tile_place place = walk.place();
+    planned_tile next;
+    tile_walk walk(p, slots.blocks_m, blocks_n);
+    if (walk.goes_on()) next.read(p, slots, walk);
+    while (walk.goes_on()) {
+        const planned_tile tile = next;
+        walk.next();
+        if (walk.goes_on()) next.read(p, slots, walk);
         tile_table &t = shared.tables[table.at];
         wait_for(&shared.table_empty[table.at], table.parity ^ 1);
-        const int count = __reduce_max_sync(0xFFFFFFFF, fill_rows(p, slots, place.block_m, t.rows, lane, 32));
+        const int count = __reduce_max_sync(
+            0xFFFFFFFF, tile.sorted.fill(p, slots, tile.place.block_m, tile.expert, t.rows, lane));
 #if defined(W_SCALE) && !GROUP
         __syncwarp();
-        for (int row = lane; row < BLOCK_M; row += 32)
-            t.a_scale[row] = scale_of_row({p, t.rows, nullptr, place.n0, 0}, row, 0);
+        const block b = {p, t.rows, nullptr, tile.place.n0, tile.expert};
+        for (int row = lane; row < BLOCK_M; row += 32) t.a_scale[row] = scale_of_row(b, row, 0);
+#if ROWS_FIRST
+        for (int n = lane; n < BLOCK_N && tile.expert >= 0; n += 32)
+            t.w_scale[n] = scale_of_column(b, tile.place.n0 + n, 0);
+#endif
 #endif
         if (lane == 0) {
-            t.expert = expert_of(slots, place.block_m);
-            t.neighbour = CLUSTER > 1 ? expert_of(slots, place.block_m ^ 1) : -1;
-            t.n0 = place.n0;
+            t.expert = tile.expert;
+            t.neighbour = tile.neighbour;
+            t.n0 = tile.place.n0;
             t.count = count;
         }
         arrive(&shared.table_full[table.at]);
@@ -73,13 +99,47 @@ __device__ __forceinline__ void copy_weights(const mp_gemm_params &p, shared_mem
     }
 }
 
+#if GROUP
+// The scales of a stage: of the rows, and of every 64 columns of w. Where there is none, the address is 0.
+struct copied_scales {
+    const float *of_row[SCALES_COPIED], *of_columns;
+
+    __device__ __forceinline__ copied_scales(const mp_gemm_params &p, const tile_table &t, int count) {
+        const int thread = threadIdx.x, n = t.n0 + 64 * thread;
+#pragma unroll
+        for (int i = 0; i < SCALES_COPIED; i++) {
+            const int row = thread + COPY_THREADS * i;
+            of_row[i] = row < count ? (const float *)p.a_scale + max(t.rows.a_row[row], 0ll) * p.a_scale_row
+                                    : nullptr;
+        }
+        of_columns = thread < BLOCK_N / 64 && n < p.n && count > 0
+                         ? (const float *)p.w_scale + t.expert * p.w_scale_expert +
+                               scale_place(n / p.w_scale_rows, 0, p.w_scale_row, p.w_scale_group)
+                         : nullptr;
+    }
+    __device__ __forceinline__ void copy(const mp_gemm_params &p, shared_memory &shared, int stage,
+                                         int step) const {
+#pragma unroll
+        for (int i = 0; i < SCALES_COPIED; i++)
+            if (of_row[i])
+                copy_4(shared_address(&shared.a_scale[stage][threadIdx.x + COPY_THREADS * i]),
+                       of_row[i] + step * p.a_scale_group);
+        if (of_columns)
+            copy_4(shared_address(&shared.w_scale[stage][threadIdx.x]), of_columns + step * p.w_scale_group);
+    }
+};
+#endif
+
+// Gathers the rows of a. A thread copies one chunk of every ROWS_AT_ONCE-th row, from addresses that it keeps
+// and that only grow: one made anew for each copy has to wait until the one before it has been read.
 __device__ __forceinline__ void copy_rows(const mp_gemm_params &p, shared_memory &shared,
                                           const slot_list &slots, int blocks_n) {
-    const int thread = threadIdx.x, first_row = thread / 8, chunk = thread % 8;
+    const int first_row = threadIdx.x / 8, chunk = threadIdx.x % 8;
     const int steps = (p.k + BLOCK_K - 1) / BLOCK_K;
     const int k_bytes = p.k * bits_of(A_DTYPE) / 8;
-    const unsigned row_bytes = p.a_row * bits_of(A_DTYPE) / 8;
-    const unsigned to_row = first_row * 128 + (chunk ^ first_row % 8) * 16; // of every 24th the same
+    const long long row_bytes = p.a_row * bits_of(A_DTYPE) / 8;
+    static_assert(ROWS_AT_ONCE % 8 == 0, "the chunks of a thread lie in one place of their rows");
+    const unsigned to_row = first_row * 128 + (chunk ^ first_row % 8) * 16;
     ring<STAGES> stage = {0, 0};
     ring<TABLES> table = {0, 0};
     for (tile_walk walk(p, slots.blocks_m, blocks_n); walk.goes_on(); walk.next()) {
@@ -88,14 +148,15 @@ __device__ __forceinline__ void copy_rows(const mp_gemm_params &p, shared_memory
         const int expert = t.expert, neighbour = t.neighbour;
         // Rows that are not there are left as they are: what becomes of them is not stored.
         const int rows = expert < 0 ? 0 : t.count, rows_mine = rows - first_row;
-        unsigned a_row[ROWS_COPIED];
+        const unsigned char *from[ROWS_COPIED];
 #pragma unroll
         for (int i = 0; i < ROWS_COPIED; i++)
-            a_row[i] = ROWS_AT_ONCE * i < rows_mine
-                           ? (unsigned)max(t.rows.a_row[first_row + ROWS_AT_ONCE * i], 0ll)
-                           : 0;
+            from[i] =
+                (const unsigned char *)p.a + chunk * 16 +
+                (ROWS_AT_ONCE * i < rows_mine ? max(t.rows.a_row[first_row + ROWS_AT_ONCE * i], 0ll) : 0) *
+                    row_bytes;
 #if GROUP
-        const long long scale_row = thread < rows ? max(t.rows.a_row[thread], 0ll) * p.a_scale_row : 0;
+        const copied_scales scales(p, t, rows);
 #endif
         arrive(&shared.table_empty[table.at]);
         table.next();
@@ -103,22 +164,19 @@ __device__ __forceinline__ void copy_rows(const mp_gemm_params &p, shared_memory
             wait_for(&shared.empty[stage.at], stage.parity ^ 1);
 #pragma unroll
             for (int slice = 0; slice < SLICES; slice++) {
-                const int k = (step * SLICES + slice) * 128 + chunk * 16;
-                const int bytes = k < k_bytes ? 16 : 0;
+                const int bytes = (step * SLICES + slice) * 128 + chunk * 16 < k_bytes ? 16 : 0;
                 const unsigned to = shared_address(shared.stages[stage.at]) + slice * A_SLICE + to_row;
 #pragma unroll
-                for (int i = 0; i < ROWS_COPIED; i++) {
+                for (int i = 0; i < ROWS_COPIED; i++)
                     if (ROWS_AT_ONCE * i < rows_mine)
-                        copy_16(to + ROWS_AT_ONCE * i * 128, (const unsigned char *)p.a + k, a_row[i],
-                                row_bytes, bytes);
-                }
+                        copy_16(to + ROWS_AT_ONCE * i * 128, from[i] + slice * 128, bytes);
             }
 #if GROUP
-            if (thread < rows)
-                copy_4(shared_address(&shared.a_scale[stage.at][thread]),
-                       (const float *)p.a_scale + scale_row + step * p.a_scale_group);
+            scales.copy(p, shared, stage.at, step);
 #endif
             arrive_behind_copies(&shared.full[stage.at]);
+#pragma unroll
+            for (int i = 0; i < ROWS_COPIED; i++) from[i] += SLICES * 128;
             stage.next();
         }
     }

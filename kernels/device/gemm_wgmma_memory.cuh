@@ -11,22 +11,25 @@
 #define GROUP 0
 #endif
 
-constexpr int CONSUMERS = WARPS / 4;                      // warpgroups that multiply; two more plan and copy
-constexpr int PRODUCER_THREADS = 256, COPY_THREADS = 192; // six warps copy rows, one w, and one plans
-constexpr int GROUPS = BLOCK_N / (64 * CONSUMERS);        // of 64 columns that a warpgroup has
-constexpr int SLICE_K = 1024 / bits_of(A_DTYPE);          // elements in 128 bytes
+#define ROWS_FIRST (BLOCK_M == 128 && WARPS == 8) // whether a stands first where a block has many rows
+constexpr int CONSUMERS = WARPS / 4;              // warpgroups that multiply; one more plans and copies
+constexpr int PRODUCER_THREADS = 128, COPY_THREADS = 64; // two warps copy rows, one w, and one plans
+constexpr int GROUPS = BLOCK_N / (64 * CONSUMERS); // of 64 columns that a warpgroup has where w stands first
+constexpr int SUMS = BLOCK_M * BLOCK_N / THREADS;  // of a thread
+constexpr int SLICE_K = 1024 / bits_of(A_DTYPE);   // elements in 128 bytes
 constexpr int SLICES = BLOCK_K / SLICE_K;
 constexpr int A_SLICE = BLOCK_M * 128, W_SLICE = BLOCK_N * 128;
 static_assert(WARPS % 4 == 0 && BLOCK_N % (64 * CONSUMERS) == 0 && BLOCK_K % SLICE_K == 0 &&
                   STAGE_BYTES == SLICES * (A_SLICE + W_SLICE),
               "whole warpgroups, and whole slices");
 
-// Results on their way out: STAGED tokens by the 64 columns of a warpgroup, padded against bank conflicts.
+// Results on their way out: STAGED tokens by 64 columns of a warpgroup, padded against bank conflicts.
 constexpr int STAGED = BLOCK_M < 64 ? BLOCK_M : 64, STAGED_PITCH = 72;
 constexpr int TABLES = 3; // one is read by each of the roles
 #if GROUP
-static_assert(SLICES == 1 && GROUP == BLOCK_K && BLOCK_M <= COPY_THREADS, "a stage is a group");
+static_assert(SLICES == 1 && GROUP == BLOCK_K, "a stage is a group");
 #endif
+constexpr int SCALES_COPIED = (BLOCK_M + COPY_THREADS - 1) / COPY_THREADS;
 constexpr int ROWS_AT_ONCE = COPY_THREADS / 8, ROWS_COPIED = (BLOCK_M + ROWS_AT_ONCE - 1) / ROWS_AT_ONCE;
 
 struct tile_table {
@@ -36,13 +39,16 @@ struct tile_table {
     int count;     // one more than the last row that is there
 #if defined(W_SCALE) && !GROUP
     float a_scale[BLOCK_M];
+#if ROWS_FIRST
+    float w_scale[BLOCK_N];
+#endif
 #endif
 };
 
 struct shared_memory {
     unsigned char stages[STAGES][STAGE_BYTES];
 #if GROUP
-    float a_scale[STAGES][BLOCK_M]; // of the group that the stage is of
+    float a_scale[STAGES][BLOCK_M], w_scale[STAGES][4]; // of the group that the stage is of
 #endif
     element staged[CONSUMERS][STAGED * STAGED_PITCH];
     tile_table tables[TABLES];

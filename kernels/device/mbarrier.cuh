@@ -70,6 +70,11 @@ __device__ __forceinline__ void copy_box_to_all(void *to, const mp_tensor_map *m
                  : "memory");
 }
 
+// Reads a tensor map, before the first copy needs it.
+__device__ __forceinline__ void prefetch_map(const mp_tensor_map *map) {
+    asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
+}
+
 // Copies the box of a tensor map that begins at byte k of row n of matrix e.
 __device__ __forceinline__ void copy_box(void *to, const mp_tensor_map *map, int k, int n, int e,
                                          mbarrier *b) {

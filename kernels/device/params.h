@@ -43,13 +43,13 @@ enum { MP_ALIGN_COUNTS_IN_BLOCK = 10240, MP_ALIGN_OFFSETS_IN_BLOCK = 1536 };
  * not read where one block does all. */
 typedef struct mp_align_params {
     mp_ids_params ids;
-    MP_DEVICE_POINTER(int) counts; /* [lists, keys, segments] scratch, zero at the start */
+    MP_DEVICE_POINTER(int) counts; /* [lists, keys, count_row] scratch, zero at the start */
     MP_DEVICE_POINTER(int)
     offsets; /* [lists, keys + 1] scratch: first position of each key in its list, then the total */
     MP_DEVICE_POINTER(int) sorted_token_ids;       /* [lists, capacity] */
     MP_DEVICE_POINTER(int) expert_ids;             /* [lists, ceil(capacity / block_size_m)] */
     MP_DEVICE_POINTER(int) num_tokens_post_padded; /* [lists] */
-    long long slots, capacity, segments, segment_slots;
+    long long slots, capacity, segments, segment_slots, count_row; /* at least segments */
     int num_experts, block_size_m;
     MP_DEVICE_POINTER(int) masked_m; /* [num_experts], or 0; of one list */
     int lists, topk;

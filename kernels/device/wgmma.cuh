@@ -57,11 +57,22 @@ typedef float product_sum;
 #define WGMMA_8_5 "%40, %41, %42, %43, %44, %45, %46, %47"
 #define WGMMA_8_6 "%48, %49, %50, %51, %52, %53, %54, %55"
 #define WGMMA_8_7 "%56, %57, %58, %59, %60, %61, %62, %63"
+#define WGMMA_8_8 "%64, %65, %66, %67, %68, %69, %70, %71"
+#define WGMMA_8_9 "%72, %73, %74, %75, %76, %77, %78, %79"
+#define WGMMA_8_10 "%80, %81, %82, %83, %84, %85, %86, %87"
+#define WGMMA_8_11 "%88, %89, %90, %91, %92, %93, %94, %95"
+#define WGMMA_8_12 "%96, %97, %98, %99, %100, %101, %102, %103"
+#define WGMMA_8_13 "%104, %105, %106, %107, %108, %109, %110, %111"
+#define WGMMA_8_14 "%112, %113, %114, %115, %116, %117, %118, %119"
+#define WGMMA_8_15 "%120, %121, %122, %123, %124, %125, %126, %127"
 #define WGMMA_NUMBERS_16 WGMMA_8_0
 #define WGMMA_NUMBERS_32 WGMMA_NUMBERS_16 ", " WGMMA_8_1
 #define WGMMA_NUMBERS_64 WGMMA_NUMBERS_32 ", " WGMMA_8_2 ", " WGMMA_8_3
 #define WGMMA_NUMBERS_96 WGMMA_NUMBERS_64 ", " WGMMA_8_4 ", " WGMMA_8_5
 #define WGMMA_NUMBERS_128 WGMMA_NUMBERS_96 ", " WGMMA_8_6 ", " WGMMA_8_7
+#define WGMMA_NUMBERS_256                                                                           \
+    WGMMA_NUMBERS_128 ", " WGMMA_8_8 ", " WGMMA_8_9 ", " WGMMA_8_10 ", " WGMMA_8_11 ", " WGMMA_8_12 \
+                      ", " WGMMA_8_13 ", " WGMMA_8_14 ", " WGMMA_8_15
 #define WGMMA_8(io, i)                                                                      \
     io WGMMA_SUM(d[8 * i]), io WGMMA_SUM(d[8 * i + 1]), io WGMMA_SUM(d[8 * i + 2]),         \
         io WGMMA_SUM(d[8 * i + 3]), io WGMMA_SUM(d[8 * i + 4]), io WGMMA_SUM(d[8 * i + 5]), \
@@ -71,28 +82,33 @@ typedef float product_sum;
 #define WGMMA_SUMS_64(io) WGMMA_SUMS_32(io), WGMMA_8(io, 2), WGMMA_8(io, 3)
 #define WGMMA_SUMS_96(io) WGMMA_SUMS_64(io), WGMMA_8(io, 4), WGMMA_8(io, 5)
 #define WGMMA_SUMS_128(io) WGMMA_SUMS_96(io), WGMMA_8(io, 6), WGMMA_8(io, 7)
+#define WGMMA_SUMS_256(io)                                                                                 \
+    WGMMA_SUMS_128(io), WGMMA_8(io, 8), WGMMA_8(io, 9), WGMMA_8(io, 10), WGMMA_8(io, 11), WGMMA_8(io, 12), \
+        WGMMA_8(io, 13), WGMMA_8(io, 14), WGMMA_8(io, 15)
 
-// For n rows of b; a, b and keep are operands of these numbers.
+// For n rows of b; a, b and whether d is read are operands of these numbers.
 #define WGMMA(n, io, number_a, number_b, number_keep)                                      \
     if constexpr (N == n)                                                                  \
     asm volatile("{\n.reg .pred keep;\nsetp.ne.b32 keep, %" number_keep ", 0;\n"           \
                  "wgmma.mma_async.sync.aligned.m64n" #n WGMMA_TYPES " {" WGMMA_NUMBERS_##n \
                  "}, %" number_a ", %" number_b ", keep" WGMMA_SIGNS ";\n}"                \
                  : WGMMA_SUMS_##n(io)                                                      \
-                 : "l"(descriptor_of(a)), "l"(descriptor_of(b)), "r"(keep))
-#define WGMMA_ANY(io)                \
-    WGMMA(16, io, "8", "9", "10");   \
-    WGMMA(32, io, "16", "17", "18"); \
-    WGMMA(64, io, "32", "33", "34"); \
-    WGMMA(96, io, "48", "49", "50"); \
-    WGMMA(128, io, "64", "65", "66")
+                 : "l"(descriptor_of(a)), "l"(descriptor_of(b)), "n"(keep))
+#define WGMMA_ANY(io)                 \
+    WGMMA(16, io, "8", "9", "10");    \
+    WGMMA(32, io, "16", "17", "18");  \
+    WGMMA(64, io, "32", "33", "34");  \
+    WGMMA(96, io, "48", "49", "50");  \
+    WGMMA(128, io, "64", "65", "66"); \
+    WGMMA(256, io, "128", "129", "130")
 
-// d += a b, where `keep`, else d = a b: 64 rows of a by N rows of b, 32 bytes of k. Lane l of warp w holds of
+// d += a b: 64 rows of a by N rows of b, 32 bytes of k. Lane l of warp w holds of
 // every eight columns j: rows 16 w + l / 4 (d[4 j], d[4 j + 1]) and 8 more (d[4 j + 2], d[4 j + 3]) of
 // columns 8 j + 2 (l % 4) and the next.
-template <int N>
-__device__ __forceinline__ void add_products(product_sum *d, unsigned a, unsigned b, int keep) {
-    static_assert(N == 16 || N == 32 || N == 64 || N == 96 || N == 128, "these instructions are written");
+template <int N> __device__ __forceinline__ void add_products(product_sum *d, unsigned a, unsigned b) {
+    constexpr int keep = 1;
+    static_assert(N == 16 || N == 32 || N == 64 || N == 96 || N == 128 || N == 256,
+                  "these instructions are written");
     WGMMA_ANY("+");
 }
 

@@ -11,7 +11,7 @@ static const mp_mma_instruction bf16 = {.wgmma = true, .type = "bf16", .result =
                                 e4m3 = {.wgmma = true, .type = "e4m3", .result = "f32", .depth = 32},
                                 s8 = {.wgmma = true, .type = "s8", .result = "s32", .depth = 32};
 
-enum { SLICE_BYTES = 128, PRODUCER_THREADS = 256, TABLES = 3, MOST_SUMS = 128, MOST_ROWS = 128 };
+enum { SLICE_BYTES = 128, PRODUCER_THREADS = 128, TABLES = 3, MOST_SUMS = 128, MOST_ROWS = 128 };
 
 /* Of both operands; NULL: no instruction takes them. */
 static const mp_mma_instruction *instruction_of(const mp_gemm_request *r) {
@@ -25,13 +25,20 @@ static int element_bytes(const mp_gemm_request *r) {
     return r->codes.present ? 1 : 2;
 }
 
-/* What struct shared_memory of kernels/device/gemm_wgmma.cu has. */
+/* Whether blocks of many rows are multiplied with a standing first: ROWS_FIRST on the device. */
+static bool rows_stand_first(const mp_tile *tile) {
+    return tile->block_size_m == 128 && tile->num_warps == 8;
+}
+
+/* What struct shared_memory of kernels/device/gemm_wgmma_memory.cuh has. */
 static int64_t shared_bytes(const mp_gemm_request *r, int stages) {
     const mp_tile *tile = &r->tile;
     const bool scaled = r->codes.present && r->codes.group == 0, in_groups = r->codes.group > 0;
     const int64_t m = tile->block_size_m, staged_rows = m < 64 ? m : 64, staged_pitch = 72 * 2,
-                  row_table = 8 + 8 + 4, table = m * row_table + 4 * 4 + (scaled ? 4 * m : 0), barrier = 8,
-                  scales = in_groups ? 4 * m : 0;
+                  row_table = 8 + 8 + 4, barrier = 8,
+                  scaled_columns = rows_stand_first(tile) ? tile->block_size_n : 0,
+                  table = m * row_table + 4 * 4 + (scaled ? 4 * (m + scaled_columns) : 0),
+                  scales = in_groups ? 4 * (m + 4) : 0;
     const int64_t stage = (m + tile->block_size_n) * tile->block_size_k * element_bytes(r) + scales;
     return stages * stage + tile->num_warps / 4 * staged_rows * staged_pitch + TABLES * table +
            2 * (stages + TABLES) * barrier;
@@ -92,8 +99,9 @@ static const char *what_is_missing(const mp_gemm_request *r, const mp_device_lim
     if (sums_of(r) > MOST_SUMS) return "at most 128 sums a thread";
     if (codes->group && (k_bytes != SLICE_BYTES || codes->group != SLICE_BYTES))
         return "BLOCK_SIZE_K 128, and as many codes to a scale";
-    if (r->swizzled || (codes->group && (codes->a_scale != MP_FP32 || r->w_scale_rows % 64)))
-        return "scales by rows, in groups in fp32 of a, and of 64 columns together";
+    if (r->swizzled ||
+        (codes->group && (codes->a_scale != MP_FP32 || codes->w_scale != MP_FP32 || r->w_scale_rows % 64)))
+        return "scales by rows, in groups in fp32, and of 64 columns together";
     if (tile->num_stages < 2) return "num_stages 2 or more";
     /* What mma refuses nobody takes: whether a tile is any good must not depend on the kind. */
     if (mp_gemm_in_frame("", r, limits).shared_bytes > limits->shared_bytes ||

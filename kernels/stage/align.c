@@ -11,31 +11,35 @@ _Static_assert(ALIGN_OFFSETS + 1 == MP_CUDA_SCRATCH_COUNT, "the scratch is align
 /* Align cuts the slots of a full chunk into segments, a warp each. */
 typedef struct segments {
     int64_t count, slots; /* of a segment: a multiple of 32 */
+    int64_t count_row;    /* counts of a key, in the table of counts */
 } segments;
 
-/* About `wanted` of them, `least` slots each, and no more than keep the [keys, segments] table of counts
- * below `entries`, if it has not more keys. */
-static segments cut(int64_t keys, int64_t slots, int64_t least, int64_t wanted, int64_t entries) {
-    if (slots == 0) return (segments){.count = 0, .slots = 32};
-    const int64_t most =
-        mp_smaller(mp_smaller(mp_divide_up(slots, least), wanted), entries >= keys ? entries / keys : 1);
-    const int64_t each = mp_divide_up(mp_divide_up(slots, most), 32) * 32;
-    return (segments){.count = mp_divide_up(slots, each), .slots = each};
+/* At most so many of them, of `least` slots each where there are enough. */
+static segments cut(int64_t slots, int64_t least, int64_t most) {
+    if (slots == 0) return (segments){.slots = 32};
+    const int64_t wanted = mp_smaller(mp_divide_up(slots, least), most > 1 ? most : 1),
+                  each = mp_divide_up(mp_divide_up(slots, wanted), 32) * 32,
+                  count = mp_divide_up(slots, each);
+    return (segments){.count = count, .slots = each, .count_row = count};
 }
 
-/* Enough to fill the device. */
+/* Enough to fill the device, but no more than keep the table of counts below 2^24 entries, if it has not more
+ * keys. */
 static segments of_grid(int64_t keys, int64_t slots) {
-    return cut(keys, slots, 128, 8192, INT64_C(1) << 24);
+    return cut(slots, 128, mp_smaller((INT64_C(1) << 24) / keys, 8192));
 }
 
 enum { BLOCK_THREADS = 1024, BLOCK_SLOTS = 4096 }; /* more slots than that, and the whole device is faster */
 
-/* Those of one block that does all; false: it takes longer, or has no room. */
+/* Those of one block that does all; false: it takes longer, or has no room. Rows of counts have an odd
+ * length, so that the first counts of 32 keys lie in as many banks of its memory. */
 static bool of_block(int64_t lists, int64_t experts, int64_t slots, segments *found) {
     const int64_t keys = lists * (experts + 1);
     if (slots > BLOCK_SLOTS || keys > MP_ALIGN_COUNTS_IN_BLOCK || keys + lists > MP_ALIGN_OFFSETS_IN_BLOCK)
         return false;
-    *found = cut(keys, slots, 32, BLOCK_THREADS / 32, MP_ALIGN_COUNTS_IN_BLOCK);
+    const int64_t room = (MP_ALIGN_COUNTS_IN_BLOCK / keys - 1) / 2 * 2 + 1; /* odd */
+    *found = cut(slots, 32, mp_smaller(room, BLOCK_THREADS / 32 - 1));
+    found->count_row = found->count | 1;
     return true;
 }
 
@@ -43,7 +47,7 @@ static bool of_block(int64_t lists, int64_t experts, int64_t slots, segments *fo
 static void make_room(int64_t lists, int64_t experts, int64_t slots, size_t bytes[MP_CUDA_SCRATCH_COUNT]) {
     segments block;
     const int64_t keys = lists * (experts + 1);
-    const size_t counts = (size_t)(keys * of_grid(keys, slots).count) * 4,
+    const size_t counts = (size_t)(keys * of_grid(keys, slots).count_row) * 4,
                  offsets = (size_t)(keys + lists) * 4;
     if (of_block(lists, experts, slots, &block)) return;
     if (counts > bytes[ALIGN_COUNTS]) bytes[ALIGN_COUNTS] = counts;
@@ -87,6 +91,12 @@ mp_kernel mp_kernel_align(const char *entry) {
     return mp_make_kernel("kernels/device/align.cu", entry, "%s", "");
 }
 
+static void set_segments(mp_align_params *params, const segments *of) {
+    params->segments = of->count;
+    params->segment_slots = of->slots;
+    params->count_row = of->count_row;
+}
+
 /* By one block, or in steps of the whole device. */
 static mp_status launch_steps(const mp_device_run *run, int64_t keys, mp_align_params *params,
                               mp_error *err) {
@@ -96,13 +106,11 @@ static mp_status launch_steps(const mp_device_run *run, int64_t keys, mp_align_p
     const int warps = MP_STAGE_THREADS / 32;
     if (of_block(params->lists, params->num_experts, params->slots, &block)) {
         const mp_kernel kernel = mp_kernel_align("align_in_one_block");
-        params->segments = block.count;
-        params->segment_slots = block.slots;
+        set_segments(params, &block);
         return mp_stage_launch(run, &kernel, 1, BLOCK_THREADS, params, err);
     }
     const segments grid = of_grid(keys, params->slots);
-    params->segments = grid.count;
-    params->segment_slots = grid.slots;
+    set_segments(params, &grid);
     const struct {
         const char *entry;
         int64_t blocks;
@@ -114,7 +122,8 @@ static mp_status launch_steps(const mp_device_run *run, int64_t keys, mp_align_p
         {"align_fill", mp_stage_blocks(params->lists * params->capacity), MP_STAGE_THREADS},
         {"align_scatter", mp_divide_up(grid.count, warps), MP_STAGE_THREADS},
     };
-    if (grid.count > 0) MP_CU(cuMemsetD32Async(params->counts, 0, (size_t)(keys * grid.count), run->stream));
+    if (grid.count > 0)
+        MP_CU(cuMemsetD32Async(params->counts, 0, (size_t)(keys * grid.count_row), run->stream));
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         const mp_kernel kernel = mp_kernel_align(steps[i].entry);
         MP_DO(mp_stage_launch(run, &kernel, steps[i].blocks, steps[i].threads, params, err));

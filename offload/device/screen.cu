@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// Figures of rows of a GEMM. A block takes a row at a time. -DSCALED: whether sums are of codes with scales.
+// Figures of rows of a GEMM. A block takes a row at a time. -DSCALED=1: sums are of codes with scales.
+#ifndef SCALED
+#define SCALED 0
+#endif
 #include "offload/device/screen.h"
 #include "offload/device/figures.cuh"
 

@@ -67,10 +67,11 @@ static void kernel_portable(const mp_tc_block *b) {
 }
 
 #if MP_X86
-/* --- AVX-512: panels of 64 columns, whose exponents fill one register; two rows at a time, to use every
- * loaded w twice --------- */
+/* --- AVX-512: panels of 64 columns, whose exponents fill one register, four rows by half of one at a time.
+ * Ports of vectors are what is short here: beside 16 sums of products a result and step has one more for acc,
+ * eight instructions around them, and five for its share of the exponents. --- */
 
-enum { AVX512_VECTORS = 4, AVX512_ROWS = 4, AVX512_AT_ONCE = 8 * AVX512_VECTORS };
+enum { AVX512_VECTORS = 4, AVX512_AT_ONCE = 8 * AVX512_VECTORS };
 
 /* How many terms are negative, acc among them: of bits a^w, where both have a 1 none, and where both have a 0
  * acc's own, which are 0 but for the sign: below 2^29, because acc has 24 bits. Truth table of a, w, acc. */
@@ -158,15 +159,19 @@ AVX512 INLINE void raise_all(const mp_tc_block *b, int exponent) {
 
 AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
     const int fall = mp_tc_fall(b->fraction_bits);
-    uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {0}; /* an incomplete last step has partners */
+    uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS];
     for (int64_t g = 0; g < b->groups; g++) {
         const int step = (int)((b->first_group + g) % MP_TC_FALLS), bias = FIELD_BIAS - (step - 1) * fall;
         if (step == 0 && g > 0) raise_all(b, MP_TC_FALLS * fall);
-        for (int64_t r = 0; r < b->rows; r++) { /* all, so that no sum waits for them */
-            const __m512i e = mp_tc_largest_avx512(b, group, g, r);
-            _mm512_storeu_si512(field + r * AVX512_COLUMNS, upper_bits(_mm512_castsi512_si256(e), bias));
-            _mm512_storeu_si512(field + r * AVX512_COLUMNS + 32,
-                                upper_bits(_mm512_extracti64x4_epi64(e, 1), bias));
+        for (int64_t r = 0; r < b->rows; r += AVX512_ROWS) { /* all, so that no sum waits for them */
+            __m512i e[AVX512_ROWS];
+            mp_tc_largest_avx512(b, group, g, r, e);
+#pragma GCC unroll 4
+            for (int i = 0; i < AVX512_ROWS; i++) {
+                uint16_t *to = field + (r + i) * AVX512_COLUMNS;
+                _mm512_storeu_si512(to, upper_bits(_mm512_castsi512_si256(e[i]), bias));
+                _mm512_storeu_si512(to + 32, upper_bits(_mm512_extracti64x4_epi64(e[i], 1), bias));
+            }
         }
         for (int64_t r = 0; r < b->rows; r += AVX512_ROWS) {
             for (int64_t i = r; i < r + AVX512_ROWS; i++)

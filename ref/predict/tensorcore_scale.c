@@ -100,7 +100,8 @@ static INLINE int16_t stored_exponent(uint16_t field, int16_t largest, side form
     return field ? (int16_t)(above + form.exponent_offset) : form.zero_exponent;
 }
 
-/* A zero becomes `zero` with its sign, which is too small to change any other number. */
+/* A zero becomes `zero` with its sign, which changes no number of more than 2^-200: below that a product is
+ * nothing but a sign. */
 static INLINE double scaled_number(float in, double factor, double zero) {
     return (double)in * factor + copysign(zero, (double)in);
 }

@@ -13,28 +13,32 @@ enum { FIELD_SHIFT = 23, FIELD_MASK = 0x7F800000 };
 
 /* --- AVX-512: four rows at a time, 16 sums that do not wait for each other --- */
 
-enum { AVX512_VECTORS = 4, AVX512_ROWS = 4 };
+enum { AVX512_VECTORS = 4 };
 
 /* field[row, columns]: exponent fields of the largest products; negative[row, columns]: how many products
  * are. Apart from the sums, which need not wait for them then. */
 AVX512 INLINE void prepare_avx512(const mp_tc_block *b, int group, int64_t g, uint16_t *field,
                                   uint16_t *negative) {
     const int masks = mp_tc_masks(group);
-    for (int64_t r = 0; r < b->rows; r++, field += AVX512_COLUMNS, negative += AVX512_COLUMNS) {
-        const __m512i e = mp_tc_largest_avx512(b, group, g, r);
-        _mm512_storeu_si512(field, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(e)));
-        _mm512_storeu_si512(field + 32, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(e, 1)));
-        __m512i count0 = _mm512_setzero_si512(), count1 = count0;
-        for (int64_t mask = g * masks; mask < (g + 1) * masks; mask++) {
-            const __m512i sign = _mm512_set1_epi16((short)mp_tc_signs_of(b, r, mask));
-            const uint16_t *columns = (const uint16_t *)b->w_sign + mask * AVX512_COLUMNS;
-            count0 = _mm512_add_epi16(
-                count0, _mm512_popcnt_epi16(_mm512_xor_si512(sign, _mm512_loadu_si512(columns))));
-            count1 = _mm512_add_epi16(
-                count1, _mm512_popcnt_epi16(_mm512_xor_si512(sign, _mm512_loadu_si512(columns + 32))));
+    for (int64_t r0 = 0; r0 < b->rows; r0 += AVX512_ROWS) {
+        __m512i e[AVX512_ROWS];
+        mp_tc_largest_avx512(b, group, g, r0, e);
+#pragma GCC unroll 4
+        for (int r = 0; r < AVX512_ROWS; r++, field += AVX512_COLUMNS, negative += AVX512_COLUMNS) {
+            __m512i count0 = _mm512_setzero_si512(), count1 = count0;
+            for (int64_t mask = g * masks; mask < (g + 1) * masks; mask++) {
+                const __m512i sign = _mm512_set1_epi16((short)mp_tc_signs_of(b, r0 + r, mask));
+                const uint16_t *columns = (const uint16_t *)b->w_sign + mask * AVX512_COLUMNS;
+                count0 = _mm512_add_epi16(
+                    count0, _mm512_popcnt_epi16(_mm512_xor_si512(sign, _mm512_loadu_si512(columns))));
+                count1 = _mm512_add_epi16(
+                    count1, _mm512_popcnt_epi16(_mm512_xor_si512(sign, _mm512_loadu_si512(columns + 32))));
+            }
+            _mm512_storeu_si512(field, _mm512_cvtepu8_epi16(_mm512_castsi512_si256(e[r])));
+            _mm512_storeu_si512(field + 32, _mm512_cvtepu8_epi16(_mm512_extracti64x4_epi64(e[r], 1)));
+            _mm512_storeu_si512(negative, count0);
+            _mm512_storeu_si512(negative + 32, count1);
         }
-        _mm512_storeu_si512(negative, count0);
-        _mm512_storeu_si512(negative + 32, count1);
     }
 }
 
@@ -94,7 +98,7 @@ AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int6
 }
 
 AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
-    uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {0}, negative[MP_TC_MAX_ROWS * AVX512_COLUMNS] = {0};
+    uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS], negative[MP_TC_MAX_ROWS * AVX512_COLUMNS];
     for (int64_t g = 0; g < b->groups; g++) {
         prepare_avx512(b, group, g, field, negative);
         for (int64_t r = 0; r < b->rows; r += AVX512_ROWS)

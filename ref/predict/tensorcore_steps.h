@@ -60,19 +60,32 @@ INLINE void mp_tc_fetch(const mp_tc_block *b, int group, int64_t columns, size_t
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bitalg,avx512vpopcntdq")))
 #define AVX2 __attribute__((target("avx2,fma")))
 
-/* Exponents of the largest products of a row by all columns, at least the floor, as bytes. */
-AVX512 INLINE __m512i mp_tc_largest_avx512(const mp_tc_block *b, int group, int64_t g, int64_t row) {
+enum { AVX512_ROWS = 4 };
+
+/* Exponents of the largest products of four rows by all columns, at least the floor, as bytes. */
+AVX512 INLINE void mp_tc_largest_avx512(const mp_tc_block *b, int group, int64_t g, int64_t r0,
+                                        __m512i e[AVX512_ROWS]) {
     const __m512i floor = _mm512_set1_epi8(MP_TC_FLOOR);
     const int8_t *w = b->w_exponent + g * group * AVX512_COLUMNS;
-    const int32_t *a = mp_tc_exponents_of(b, row) + g * group;
-    __m512i e = floor;
+    const int32_t *a[AVX512_ROWS];
+#pragma GCC unroll 4
+    for (int r = 0; r < AVX512_ROWS; r++) {
+        a[r] = mp_tc_exponents_of(b, r0 + r) + g * group;
+        e[r] = floor;
+    }
 #pragma GCC unroll 16
-    for (int k = 0; k < group; k++)
-        e = _mm512_max_epi8(
-            e, _mm512_add_epi8(_mm512_set1_epi32(a[k]), _mm512_loadu_si512(w + k * AVX512_COLUMNS)));
-    const __mmask64 at_floor = _mm512_cmpeq_epi8_mask(e, floor);
-    if (at_floor) _mm512_mask_storeu_epi8(b->at_floor + row * AVX512_COLUMNS, at_floor, _mm512_set1_epi8(1));
-    return e;
+    for (int k = 0; k < group; k++) {
+        const __m512i column = _mm512_loadu_si512(w + k * AVX512_COLUMNS);
+#pragma GCC unroll 4
+        for (int r = 0; r < AVX512_ROWS; r++)
+            e[r] = _mm512_max_epi8(e[r], _mm512_add_epi8(_mm512_set1_epi32(a[r][k]), column));
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < AVX512_ROWS; r++) {
+        const __mmask64 at_floor = _mm512_cmpeq_epi8_mask(e[r], floor);
+        if (at_floor)
+            _mm512_mask_storeu_epi8(b->at_floor + (r0 + r) * AVX512_COLUMNS, at_floor, _mm512_set1_epi8(1));
+    }
 }
 
 /* Population counts of 16-bit lanes: those of the four digits, looked up, then the two bytes added. */
