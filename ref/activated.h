@@ -74,7 +74,7 @@ MP_MEASURED double mp_at_most64(double v, double limit) {
 
 MP_MEASURED double mp_up_factor(const mp_act_form *f, double up) {
     if (f->clamps_up) up = up < -f->limit ? -f->limit : mp_at_most64(up, f->limit);
-    return up + f->add;
+    return f->add == 0 ? up : up + f->add; /* -0 stays what it is */
 }
 
 /* What the function is taken of. */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A library to put in front of the program's own (LD_PRELOAD), in which some functions misbehave when the
- * environment or the name of a file says so:
+ * environment or the name of a file says so. exp and erfc are those of long double, which the reference takes
+ * of gelu_tanh and of gelu:
  *
  *   MP_EXP_LIMIT=N, MP_ERFC_LIMIT=N   after N calls in one process, exp and erfc of z > 5 are 2 % too large,
  *                                     as if something had been left behind by the calls before
@@ -22,8 +23,7 @@
 #include <unistd.h>
 
 static atomic_long exp_calls, erfc_calls;
-static double (*real_exp)(double);
-static long double (*real_erfcl)(long double);
+static long double (*real_expl)(long double), (*real_erfcl)(long double);
 static int (*real_open)(const char *, int, ...);
 static bool is_worker;
 
@@ -38,7 +38,7 @@ static _Noreturn void wait_for_ever(void) {
 }
 
 __attribute__((constructor)) static void begin(void) {
-    find("exp", &real_exp);
+    find("expl", &real_expl);
     find("erfcl", &real_erfcl);
     is_worker = getenv("MOEPARITY_WORKER"); /* it takes that away */
     if (getenv("MP_WORKER_HANGS") && is_worker) wait_for_ever();
@@ -53,9 +53,9 @@ static double factor(atomic_long *calls, const char *variable) {
     return ++*calls > (limit ? atol(limit) : LONG_MAX) ? 1.02 : 1;
 }
 
-double exp(double x) {
+long double expl(long double x) {
     if (getenv("MP_EXP_HANGS")) wait_for_ever();
-    return real_exp(x) * factor(&exp_calls, "MP_EXP_LIMIT");
+    return real_expl(x) * factor(&exp_calls, "MP_EXP_LIMIT");
 }
 
 long double erfcl(long double z) {

@@ -134,8 +134,8 @@ static void texts_are_whole(void **state) {
 /* A row that fails only behind another one: its repro runs both. */
 static void a_repro_replays_the_case_before(void **state) {
     (void)state;
-    static const char *const first = "--case 'M=8 E=2 topk=1 K=16 N=8 act=silu'",
-                             *const second = "--case 'M=2 E=2 topk=1 K=16 N=8 act=silu'";
+    static const char *const first = "--case 'M=8 E=2 topk=1 K=16 N=8 act=gelu_tanh'",
+                             *const second = "--case 'M=2 E=2 topk=1 K=16 N=8 act=gelu_tanh'";
     char command[1024], repro[4096], expected[1024];
     long calls = 0;
     snprintf(command, sizeof command, "MP_COUNT=1 " DISTURBED "run %s --subject host --in-process", first);
@@ -199,17 +199,19 @@ static void a_case_that_hangs(void **state) {
     static const struct {
         const char *command, *in_err;
     } lines[] = {
-        {"run --case 'M=2 K=16 N=8' --subject host --json hang.json", ""},
+        {"run --case 'M=2 K=16 N=8 act=gelu_tanh' --subject host --json hang.json", ""},
         {"golden verify two.h5 --subject host --json hang.json", ""},
-        {"golden record no.h5 --case 'M=2 K=16 N=8' --subject host",
+        {"golden record no.h5 --case 'M=2 K=16 N=8 act=gelu_tanh' --subject host",
          "moeparity: no.h5 was not written: a golden holds only cases that pass\n"},
     };
-    expect("moeparity golden record two.h5 --case 'M=2 K=16 N=8' --subject host", 0, "recorded 1 case", "");
+    expect("moeparity golden record two.h5 --case 'M=2 K=16 N=8 act=gelu_tanh' --subject host", 0,
+           "recorded 1 case", "");
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
         char command[512];
         snprintf(command, sizeof command, "MP_EXP_HANGS=1 timeout 30 env " DISTURBED "%s --timeout 1",
                  lines[i].command);
-        expect(command, 3, "[TIMEOUT] M=2 topk=2 K=16 N=8 act=silu  no verdict after 1 s (", lines[i].in_err);
+        expect(command, 3, "[TIMEOUT] M=2 topk=2 K=16 N=8 act=gelu_tanh  no verdict after 1 s (",
+               lines[i].in_err);
         if (i == 2) break;
         json_t *report = json_file("hang.json");
         assert_int_equal(total(report, "timed_out"), 1);

@@ -164,28 +164,14 @@ static mp_status replay(const lanes *l, const lane *a, void *graph, mp_error *er
     return status == MP_OK ? wait_for_all(l, err) : status;
 }
 
-/* Whether it says where tokens go. */
-static bool routes(int id) {
-    return id == MP_TOPK_IDS || id == MP_NUMBERED_IDS || id == MP_TOPK_WEIGHTS || id == MP_TOKEN_LORA ||
-           mp_tensors[id].rows == MP_ROWS_BATCH;
-}
-
-/* Every token goes where the first one does: few experts have slots, and there are few row blocks, or none.
- * Their numbers stay, which nothing reads while it is recorded. */
+/* Every token like the first one: few experts have slots, and there are few row blocks, or none. */
 static mp_status load_few(const lanes *l, const lane *a, mp_error *err) {
     const mp_case *c = &l->s->row->c;
     int64_t *first = calloc((size_t)c->M, sizeof *first);
-    mp_inputs few = {0}, routing = *l->s->in;
+    mp_inputs few = {0};
     mp_status status = first ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory to select tokens");
-    for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (mp_tensors[id].rows != MP_ROWS_WHOLE && !routes(id)) routing.t[id].data = NULL;
     const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
-    if (status == MP_OK) status = mp_inputs_select(c, &routing, first, c->M, &few, err);
-    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-        if (routing.t[id].data || !l->s->in->t[id].data) continue;
-        few.t[id] = l->s->in->t[id];
-        few.borrowed[id] = true;
-    }
+    if (status == MP_OK) status = mp_inputs_select(c, l->s->in, first, c->M, &few, err);
     mp_phase_enter(before);
     if (status == MP_OK) status = load(l, a, &few, err);
     mp_inputs_destroy(&few);
