@@ -143,7 +143,8 @@ static void deferred_activations_are_the_same(void **unused) {
             const mp_tensor *t = &later.t[id];
             const mp_normal *normal = mp_deferred_normal(t);
             count += normal != NULL;
-            if (normal && id != (int)cases[i].deferred) fail_msg("%s: %s", cases[i].text, mp_tensor_name(id));
+            if (normal && id != (int)cases[i].deferred)
+                fail_msg("%s: %s", cases[i].text, mp_tensor_name((mp_tensor_id)id));
             for (int64_t k = 0; normal && k < mp_tensor_count(t); k++)
                 assert_int_equal(mp_normal_code(normal, (uint64_t)k),
                                  mp_code_at(t->dtype, now.t[id].data, k));
