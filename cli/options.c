@@ -153,7 +153,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
     [MP_OPT_DEVICES] =
         {"devices", 0, MP_TAKES_TEXT, "LIST", .commands = JUDGING | RECORD,
          .summary = "the GPUs that cases run on, as 0,1, or all",
-         .details = "A worker for each, or as many as --jobs says; each sees that GPU alone, and gets a row "
+         .details = "As many workers for each as --jobs says; each sees that GPU alone, and gets a row "
                     "as soon as it is free. Numbers count what CUDA_VISIBLE_DEVICES leaves. Without it, the "
                     "first one. A recording has one worker, and so one device."},
     [MP_OPT_JOBS] =

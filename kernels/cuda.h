@@ -66,6 +66,8 @@ const mp_space *mp_cuda_space(mp_cuda *cuda);
 /* Whether the space is one of these: all of them, in one process, are memory of one device, whose addresses
  * mean the same to every handle. */
 bool mp_cuda_is_space(const mp_space *space);
+/* Whether nobody but our kernels writes there: what lies there stays once they were waited for. */
+bool mp_cuda_is_ours_alone(const mp_space *space);
 /* Whether it can fill tensors that lie there, and does: packed, at a multiple of 16 bytes. The same numbers
  * as the CPU's, which makes some of them again: MP_EDEVICE where they differ. */
 bool mp_cuda_fills(const mp_space *space);

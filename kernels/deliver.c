@@ -137,6 +137,7 @@ mp_status mp_read_all(mp_cuda *cuda, const mp_reading *readings, int count, mp_e
     for (int i = 0; i < count; i++)
         if (staged[i]) memcpy(readings[i].to, staged[i], readings[i].bytes);
 out:
+    if (status != MP_OK) cuda->deliveries.pending.count = 0; /* what is read may not lie there any more */
     return status;
 }
 

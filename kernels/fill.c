@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Weights that the device makes for itself. */
+/* Inputs that the device makes for itself. */
 #include "kernels/device/fill_params.h"
 #include "kernels/handle.h"
 

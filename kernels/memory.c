@@ -110,6 +110,10 @@ bool mp_cuda_is_space(const mp_space *space) {
     return space && space->alloc == device_alloc;
 }
 
+bool mp_cuda_is_ours_alone(const mp_space *space) {
+    return mp_cuda_is_space(space) && !((const mp_cuda *)space->self)->shared;
+}
+
 mp_status mp_cuda_share(mp_cuda *cuda, const void *data, mp_cuda_handle *handle, size_t *offset,
                         mp_error *err) {
     const mp_driver *driver = cuda->driver;

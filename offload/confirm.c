@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "offload/confirm.h"
 
-#include "offload/screen.h"
-
 #include <stdlib.h>
 #include <string.h>
 

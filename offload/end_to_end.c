@@ -73,7 +73,7 @@ out:
 static mp_status bring_inputs(pipeline *p, const mp_tensor *out, mp_error *err) {
     static const mp_tensor_id ids[] = {MP_TOPK_IDS, MP_TOPK_WEIGHTS, MP_SHARED_OUTPUT, MP_B1, MP_B2};
     CUdeviceptr *const at[] = {&p->topk_ids, &p->weights, &p->shared, &p->bias[0], &p->bias[1]};
-    mp_status status = mp_offload_make_landings(p->o, 1, err);
+    mp_status status = MP_OK;
     for (int i = 0; i < 5 && status == MP_OK; i++)
         if (p->t[ids[i]].data)
             status = mp_offload_upload(p->o, &p->t[ids[i]], MP_SCRATCH_INPUT + (mp_scratch)i, at[i], err);

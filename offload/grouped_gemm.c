@@ -114,7 +114,7 @@ mp_status mp_grouped_gemm_prepare(mp_grouped_gemm *g, mp_error *err) {
     MP_DO(plan(g, err));
     const size_t landing = g->staying > 0 ? (size_t)g->limits.rows * g->landing_row_bytes + g->landing_bytes
                                           : g->limits.result_bytes;
-    MP_DO(mp_offload_make_landings(o, landing, err)); /* what is uploaded travels there too */
+    MP_DO(mp_offload_make_landings(o, landing, err));
     MP_DO(mp_offload_operand(o, &g->p->w, MP_SCRATCH_W, &g->w, err));
     if (g->a_there) {
         g->a = mp_describe_operand(&g->p->a);

@@ -16,7 +16,7 @@ typedef struct mp_device_buffer {
 
 /* What a GEMM needs beside the kept inputs: the parts of operands, and what is made of them. */
 typedef enum mp_scratch {
-    MP_SCRATCH_A, /* codes, then as mp_operand_part */
+    MP_SCRATCH_A, /* codes, scale, zeros, global scale: mp_operand_tensors */
     MP_SCRATCH_W = MP_SCRATCH_A + 4,
     MP_SCRATCH_RADIUS = MP_SCRATCH_W + 4, /* sure, det, random */
     MP_SCRATCH_ROWS = MP_SCRATCH_RADIUS + 3,
@@ -60,8 +60,8 @@ struct mp_offload {
     mp_device_buffer kept[MP_TENSOR_COUNT], scratch[MP_SCRATCH_COUNT];
     mp_loan loan[MP_LOANS];
     int loans;
-    /* Pinned memory of the host, through which all that is large travels; an event is recorded behind the
-     * last copy of each. */
+    /* Pinned memory of the host, where what is large lands; an event is recorded behind the last copy of
+     * each. */
     void *landing[MP_LANDINGS];
     size_t landing_bytes;
     CUevent landed[MP_LANDINGS];

@@ -84,6 +84,8 @@ mp_status mp_offload_copy_in(mp_offload *o, CUdeviceptr to, const void *from, si
     }
     MP_CU(cuStreamSynchronize(o->stream)); /* for who reads what was there */
     MP_DO(mp_transfer_up(o->cuda, to, from, bytes, err));
+    MP_CU(
+        cuStreamSynchronize(NULL)); /* a copy of memory that is not pinned may return before it has arrived */
 out:
     return status;
 }

@@ -15,7 +15,7 @@
 
 typedef struct mp_offload mp_offload;
 
-/* Pinned memory of the host that it takes at most: two landings for the results of a piece. */
+/* Pinned memory of its landings, for the results of a piece, at most. */
 #define MP_OFFLOAD_LANDING_BYTES ((size_t)128 << 20)
 #define MP_OFFLOAD_HOST_BYTES (2 * MP_OFFLOAD_LANDING_BYTES)
 

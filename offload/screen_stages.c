@@ -32,7 +32,6 @@ static mp_status begin(mp_offload *o, int64_t rows, CUdeviceptr *figures, mp_err
     const size_t bytes = (size_t)rows * sizeof(mp_row_figures);
     mp_status status = MP_OK;
     MP_CU(cuCtxSetCurrent(o->cuda->context));
-    MP_DO(mp_offload_make_landings(o, 1, err)); /* what is uploaded goes through them */
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_FIGURES], bytes, err));
     *figures = o->scratch[MP_SCRATCH_FIGURES].at;
     MP_CU(cuMemsetD8Async(*figures, 0xFF, bytes, o->stream)); /* no figures of anything */

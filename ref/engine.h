@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What computes the grouped GEMMs of the truth and of the prediction: a handful of functions that are given
- * to whoever needs one. All engines compute the same thing (ref/gemm.h, ref/predict/scaling.h) and are tested
- * against each other.
+/* What computes the grouped GEMMs of the truth and of the prediction, and may measure, compare, or compute
+ * the whole output where its numbers lie: a handful of functions that are given to whoever needs one. All
+ * engines compute the same thing (ref/gemm.h, ref/predict/scaling.h) and are tested against each other.
  *
  * The CPU has two: plain loops (the definition), and OpenBLAS. A GPU has another one (offload/). */
 #ifndef MP_REF_ENGINE_H

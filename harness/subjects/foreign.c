@@ -21,7 +21,8 @@ static const char *const later_fields[] = {"no_combine_keep_router_weight",
                                            "quant",
                                            "scale_layout",
                                            "lora_adapters",
-                                           "gemm"};
+                                           "gemm",
+                                           "fused_quant"};
 
 mp_status mp_foreign_knows(const char *takes, const mp_case *c, const char *name, mp_error *err) {
     for (size_t i = 0; i < sizeof later_fields / sizeof *later_fields; i++) {

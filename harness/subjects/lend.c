@@ -19,7 +19,7 @@ void mp_lend_inputs(const mp_subject *subject, const mp_case *c, const mp_inputs
 
 void mp_lend_outputs(const mp_subject *subject, const mp_left *left, const mp_trace *trace, mp_offload *o) {
     const mp_buffers *b = left->buffers;
-    if (!o || !b || !mp_cuda_is_space(subject->space)) return;
+    if (!o || !b || !mp_cuda_is_ours_alone(subject->space)) return; /* others may write behind their "done" */
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if ((b->left & b->offer.exposes & MP_IN_SET(id)) && b->place[id].packed && trace->t[id].data)
             mp_offload_lend(o, &trace->t[id], b->t[id].data);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// Weights made where they are read: the same numbers as the CPU's, by the same source.
+// Inputs made where they are read: the same numbers as the CPU's, by the same source.
 #include "kernels/device/fill_params.h"
 
 #define CODES 8 // of 16 bits, that a thread writes at once

@@ -144,7 +144,7 @@ typedef struct mp_quant_params {
     mp_rows_params rows;
     long long k, group, scale_row, scale_group;
     MP_DEVICE_POINTER(const float) given;
-    int rows_at_a_time; /* of quantise, as of activation.cu */
+    int rows_at_a_time; /* as of activation.cu */
     float alpha, limit; /* of act */
 } mp_quant_params;
 

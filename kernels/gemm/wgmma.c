@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* bf16, fp16, int8 and e4m3 by wgmma, on sm_90. Rows of w are the 64 rows of an instruction, and sorted rows
- * of a its columns, so that few tokens leave no part of it idle. */
+ * of a its columns, so that few tokens leave no part of it idle. In blocks of 128 rows by eight warps
+ * it is the other way round where more than 64 are there. */
 #include "kernels/gemm/kind.h"
 
 #include <stdio.h>
