@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "offload/cross_check.h"
 
+#include "base/mix.h"
 #include "ref/bounds.h"
 
 #include <math.h>
@@ -17,19 +18,11 @@ void mp_tile_results(const mp_gemm_tile *tile, const double *results[MP_TILE_RES
     results[4] = tile->random;
 }
 
-/* The finaliser of splitmix64 (Steele, Lea, Flood 2014). */
-static uint64_t mix(uint64_t z) {
-    z += UINT64_C(0x9E3779B97F4A7C15);
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
-}
-
 int64_t mp_cross_check_choose(int64_t count, uint64_t which, int64_t most, int64_t *place) {
     const int64_t chosen = count < most ? count : most;
     for (int64_t i = 0; i < chosen; i++) { /* one of each of so many parts */
         const int64_t begin = i * count / chosen, end = (i + 1) * count / chosen;
-        const uint64_t random = mix(which * (uint64_t)most + (uint64_t)i);
+        const uint64_t random = mp_bits(which * (uint64_t)most + (uint64_t)i, 1);
         place[i] = begin + (int64_t)(random % (uint64_t)(end - begin));
     }
     return chosen;
@@ -52,7 +45,8 @@ int64_t mp_cross_check_rows(const mp_gemm_problem *p, const mp_row_block *blocks
     const mp_row_block *last = &blocks[count - 1];
     const int64_t chosen = mp_cross_check_choose(last->row + last->count, which, most, row);
     if (p->w.codes->dim[1] * p->w.codes->dim[2] < LARGE || chosen < 2) return chosen;
-    const int64_t a = row[mix(which) % (uint64_t)chosen], b = row[mix(which + 1) % (uint64_t)chosen];
+    const int64_t a = row[mp_bits(which, 1) % (uint64_t)chosen],
+                  b = row[mp_bits(which + 1, 1) % (uint64_t)chosen];
     const int64_t rows = rows_of_expert(blocks, count, a, most / 2, row);
     if (mp_block_of_row(blocks, count, a)->expert == mp_block_of_row(blocks, count, b)->expert) return rows;
     return rows + rows_of_expert(blocks, count, b, most - rows, row + rows);

@@ -254,7 +254,7 @@ static around gelu_tanh_around(double v, double radius) {
 /* max(v,0)^2 has f'' = 2 where v > 0. */
 static around relu2_around(double v, double radius) {
     const double highest = fmax(0, v + radius);
-    return smooth(v <= 0 ? 0 : v * v, v <= 0 ? 0 : 2 * v, 2 * highest, highest > 0 ? 2 : 0, radius);
+    return smooth(mp_squared_relu64(v), v <= 0 ? 0 : 2 * v, 2 * highest, highest > 0 ? 2 : 0, radius);
 }
 
 static around gate_around(const mp_act_form *form, double g, double radius) {
