@@ -5,8 +5,7 @@
 #include "kernels/cuda.h"
 #include "ref/pipeline.h"
 #include "tests/end_to_end_support.h"
-
-static mp_offload *offload;
+#include "tests/offload_support.h"
 
 static const char *const cases[] = {
     "M=64 E=4 topk=2 K=64 N=32",
@@ -119,20 +118,6 @@ static void slabs_and_pieces_leave_no_token_out(void **state) {
     host_run_free(&r, offload);
     mp_offload_close(offload);
     offload = usual;
-}
-
-static int open_device(void **state) {
-    (void)state;
-    mp_error err = {0};
-    if (mp_offload_open(4, &offload, &err) == MP_OK) return 0;
-    print_message("SKIP: %s\n", err.text);
-    exit(err.status == MP_EUNSUPPORTED ? 77 : 1);
-}
-
-static int close_device(void **state) {
-    (void)state;
-    mp_offload_close(offload);
-    return 0;
 }
 
 int main(void) {

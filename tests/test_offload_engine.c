@@ -4,13 +4,10 @@
  * there, whose kernels run on the host. */
 #include "kernels/cuda.h"
 #include "moeparity/dtype.h"
-#include "offload/offload.h"
 #include "ref/bounds.h"
-#include "tests/ref_support.h"
+#include "tests/offload_support.h"
 
 #include <stdio.h>
-
-static mp_offload *offload;
 
 /* ---- operands ---- */
 
@@ -299,20 +296,6 @@ static void in_little_memory(void **state) {
     assert_null(strstr(mp_offload_engine(offload)->name(mp_offload_engine(offload)), "too small"));
     mp_offload_close(offload);
     offload = usual;
-}
-
-static int open_device(void **state) {
-    (void)state;
-    mp_error err = {0};
-    if (mp_offload_open(4, &offload, &err) == MP_OK) return 0;
-    print_message("SKIP: %s\n", err.text);
-    exit(err.status == MP_EUNSUPPORTED ? 77 : 1);
-}
-
-static int close_device(void **state) {
-    (void)state;
-    mp_offload_close(offload);
-    return 0;
 }
 
 int main(void) {
