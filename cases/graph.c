@@ -477,6 +477,17 @@ bool mp_stage_weighs(const mp_case *c, mp_stage stage) {
                                              : stage == MP_DOWN || stage == MP_EXPAND_DOWN;
 }
 
+double mp_stage_products(const mp_case *c, mp_stage stage) {
+    if (!mp_case_has_stage(c, stage)) return 0;
+    return stage == MP_GATE_UP ? (double)mp_case_w1_rows(c) * (double)c->K
+           : stage == MP_DOWN  ? (double)c->K * (double)c->N
+                               : 0;
+}
+
+double mp_case_products(const mp_case *c) {
+    return mp_stage_products(c, MP_GATE_UP) + mp_stage_products(c, MP_DOWN);
+}
+
 mp_tensor_set mp_stage_needs(const mp_case *c, mp_stage stage) {
     const bool picks =
         stage == MP_ALIGN || stage == MP_GATE_UP || stage == MP_DOWN || mp_stage_is_lora(stage);

@@ -48,15 +48,6 @@ static mp_tensor_set made_there(const mp_case *c) {
     return made;
 }
 
-/* Operations of a stage; 0 of what is no GEMM. */
-static double operations_of(const mp_case *c, const mp_figures *f, mp_stage stage) {
-    if (!mp_case_has_stage(c, stage)) return 0;
-    const double terms = stage == MP_GATE_UP ? (double)(mp_case_w1_rows(c) * c->K)
-                         : stage == MP_DOWN  ? (double)(c->N * c->K)
-                                             : 0;
-    return 2 * (double)f->routed * terms;
-}
-
 /* All stages, on the GPU. */
 static double run_there(const mp_case *c, const mp_figures *f, const mp_cuda_rates *rates) {
     const mp_dtype operands = mp_case_multiplied(c);
@@ -67,7 +58,7 @@ static double run_there(const mp_case *c, const mp_figures *f, const mp_cuda_rat
         if (!mp_case_has_stage(c, stage)) continue;
         const mp_tensor_set moved = mp_stage_reads(c, stage) | mp_stage_writes(c, stage);
         seconds += fmax(seconds_of(bytes_of(c, moved, f), rates->copied_bytes),
-                        seconds_of(operations_of(c, f, stage), products));
+                        seconds_of(2 * (double)f->routed * mp_stage_products(c, stage), products));
     }
     return seconds;
 }
@@ -84,7 +75,7 @@ mp_status mp_phase_floors(const mp_case *c, const mp_floor_rates *r, double seco
     const double copies = r->cpu.copied_bytes, here = bytes_of(c, mp_case_inputs(c) & ~there, NULL),
                  made = seconds_of(here, copies) + seconds_of(bytes_of(c, there, NULL), device->copied_bytes),
                  outputs = bytes_of(c, mp_case_outputs(c), NULL),
-                 operations = operations_of(c, &figures, MP_GATE_UP) + operations_of(c, &figures, MP_DOWN),
+                 operations = 2 * (double)figures.routed * mp_case_products(c),
                  float64 = seconds_of(operations, r->judge_there ? device->float64 : r->cpu.dgemm);
     seconds[MP_PHASE_INPUTS] = seconds[MP_PHASE_DIGEST] = made;
     seconds[MP_PHASE_UPLOAD] = seconds_of(here, r->subject_there ? device->up_bytes : copies);
