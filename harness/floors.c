@@ -48,6 +48,12 @@ static mp_tensor_set made_there(const mp_case *c) {
     return made;
 }
 
+/* Operations of predictions on the GPU: a multiply-add a term, but for codes that are summed four at a time. */
+static double predicted_there(const mp_case *c, const mp_cuda_rates *rates) {
+    const mp_dtype operands = mp_case_multiplied(c);
+    return operands == MP_I8 ? 0 : operands == MP_FP32 ? rates->float32 : rates->float64;
+}
+
 /* All stages, on the GPU. */
 static double run_there(const mp_case *c, const mp_figures *f, const mp_cuda_rates *rates) {
     const mp_dtype operands = mp_case_multiplied(c);
@@ -85,7 +91,8 @@ mp_status mp_phase_floors(const mp_case *c, const mp_floor_rates *r, double seco
     seconds[MP_PHASE_DOWNLOAD] = seconds_of(outputs, r->subject_there ? device->down_bytes : copies);
     seconds[MP_PHASE_JUDGE] = 2 * float64;
     seconds[MP_PHASE_MODEL] = (mp_scheme_of(c)->quantises_activations ? 4 : 1) * float64;
-    seconds[MP_PHASE_PREDICT] = seconds_of(operations, r->judge_there ? device->float32 : r->cpu.dgemm);
+    seconds[MP_PHASE_PREDICT] =
+        seconds_of(operations, r->judge_there ? predicted_there(c, device) : r->cpu.dgemm);
     seconds[MP_PHASE_COMPARE] = seconds_of(outputs, r->judge_there ? device->copied_bytes : copies);
     return MP_OK;
 }
