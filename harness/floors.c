@@ -48,7 +48,7 @@ static mp_tensor_set made_there(const mp_case *c) {
     return made;
 }
 
-/* Operations of predictions on the GPU: a multiply-add a term, but for codes that are summed four at a time. */
+/* Operations of predictions on the GPU, a multiply-add a term; 0 of int8, which is summed four at a time. */
 static double predicted_there(const mp_case *c, const mp_cuda_rates *rates) {
     const mp_dtype operands = mp_case_multiplied(c);
     return operands == MP_I8 ? 0 : operands == MP_FP32 ? rates->float32 : rates->float64;
