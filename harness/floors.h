@@ -28,7 +28,8 @@ typedef struct mp_floor_rates {
  *   download        the same by the rate to the host
  *   judge           operations twice, values and magnitudes, by dgemm or by the GPU's float64
  *   end_to_end      the same once, or four times, with the radii of codes
- *   predict         operations by dgemm, or by the GPU's float32, for sums of ordinary cores
+ *   predict         operations by dgemm; on the GPU by float64, of which the sums of tensor cores take a
+ *                   multiply-add a term, those of fp32 by float32; of int8 there is none there
  */
 mp_status mp_phase_floors(const mp_case *c, const mp_floor_rates *rates, double seconds[MP_PHASE_COUNT],
                           mp_error *err);

@@ -5,12 +5,11 @@
 #include "offload/handle.h"
 #include "ref/engine.h"
 
-enum { MOST_BLOCKS = 1 << 16 };
-
 /* ---- what both have in common ---- */
 
+/* What there is not is not read. */
 static bool can_read(const mp_tensor *t) {
-    return !t || !t->data || t->dtype == MP_BF16 || t->dtype == MP_FP16 || t->dtype == MP_FP32;
+    return !t || !t->data || mp_is_stored_float(t->dtype);
 }
 
 /* Where it lies on the device; nowhere what there is not. */
@@ -43,24 +42,13 @@ out:
 static mp_status run(mp_offload *o, const char *source, const char *entry, int64_t rows, int threads,
                      void *params, mp_row_figures *figures, mp_error *err) {
     const mp_driver *driver = o->cuda->driver;
-    mp_status status =
-        mp_offload_launch(o, source, entry, rows < MOST_BLOCKS ? rows : MOST_BLOCKS, threads, params, err);
+    mp_status status = mp_offload_launch(o, source, entry, mp_blocks_in_turn(rows), threads, params, err);
     if (status != MP_OK) goto out;
     MP_CU(cuMemcpyDtoHAsync_v2(figures, o->scratch[MP_SCRATCH_FIGURES].at, (size_t)rows * sizeof *figures,
                                o->stream));
     MP_CU(cuStreamSynchronize(o->stream));
 out:
     return status;
-}
-
-/* Without memory the CPU measures; every other failure is the judge's own. */
-static mp_status ended(mp_offload *o, mp_status status, mp_error *err) {
-    if (status == MP_OK) return MP_OK;
-    o->cuda->driver->cuStreamSynchronize(o->stream); /* nothing lands behind our back */
-    if (status == MP_EMEMORY) return MP_EUNSUPPORTED;
-    mp_error_prefix(err, "judging on the device");
-    if (err) err->status = MP_EDEVICE;
-    return MP_EDEVICE;
 }
 
 /* ---- activation ---- */
@@ -100,7 +88,7 @@ mp_status mp_offload_measure_act(const mp_engine *self, const mp_act_screen *s, 
     if (s->slots < 1 || !can_read(s->cache1) || !can_read(s->got) ||
         (f != MP_GATE_SWISH && f != MP_GATE_RELU2))
         return mp_fail(err, MP_EUNSUPPORTED, "no such activation");
-    return ended(self->state, measure_act(self->state, s, figures, err), err);
+    return mp_offload_ended(self->state, measure_act(self->state, s, figures, err), err);
 }
 
 /* ---- combine ---- */
@@ -142,5 +130,5 @@ mp_status mp_offload_measure_combine(const mp_engine *self, const mp_combine_scr
     if (s->got->dim[0] < 1 || !can_read(s->got) || !can_read(s->terms.cache3) ||
         !can_read(s->terms.shared_output))
         return mp_fail(err, MP_EUNSUPPORTED, "no sums of these formats");
-    return ended(self->state, measure_combine(self->state, s, figures, err), err);
+    return mp_offload_ended(self->state, measure_combine(self->state, s, figures, err), err);
 }
