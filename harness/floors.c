@@ -4,6 +4,7 @@
 #include "cases/figures.h"
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
+#include "harness/judge/judge.h"
 
 #include <string.h>
 
@@ -34,6 +35,7 @@ mp_status mp_phase_floors(const mp_case *c, const mp_cpu_rates *rates, double se
     seconds[MP_PHASE_DOWNLOAD] = seconds[MP_PHASE_COMPARE] = outputs;
     seconds[MP_PHASE_RUN] = seconds[MP_PHASE_PREDICT] = gemms;
     seconds[MP_PHASE_JUDGE] = 2 * gemms;
-    seconds[MP_PHASE_MODEL] = (mp_scheme_of(c)->quantises_activations ? 4 : 1) * gemms;
+    const double measured = c->M > MP_END_TO_END_TOKENS ? (double)MP_END_TO_END_TOKENS / (double)c->M : 1;
+    seconds[MP_PHASE_MODEL] = mp_scheme_of(c)->quantises_activations ? 4 * gemms : measured * gemms;
     return MP_OK;
 }
