@@ -296,35 +296,33 @@ static double worst_evaluation(const mp_act_rule *r, double gate, double radius,
  * The first two terms are linear. Of them `sure` takes the deterministic parts of d and e, `random` the
  * others, in quadrature: gate and up are sums over different columns of w1, so their roundings are
  * independent. */
-void mp_activation_propagate(const mp_case *c, const mp_contract *contract, double gate, double gate_sure,
-                             double gate_random, double up, double up_sure, double up_random,
-                             mp_activation_span *result) {
-    if (!c->gated) up = up_sure = up_random = 0;
+void mp_activation_propagate(const mp_act_rule *rule, double gate, double gate_sure, double gate_random,
+                             double up, double up_sure, double up_random, mp_activation_span *result) {
+    const mp_act_form *form = &rule->form;
+    if (!form->gated) up = up_sure = up_random = 0;
     const double gate_radius = gate_sure + gate_random, up_radius = up_sure + up_random;
-    *result = (mp_activation_span){mp_activate(c, gate, up, NULL), INFINITY, 0};
+    *result = (mp_activation_span){product(form, activated_gate(form, gate), up, NULL), INFINITY, 0};
     if (!isfinite(gate) || !isfinite(up) || !isfinite(gate_radius + up_radius)) return;
-    const mp_act_rule rule = mp_act_rule_of(c, contract);
-    const around a = gate_around(&rule.form, gate, gate_radius), f = factor_around(&rule.form, up, up_radius);
+    const around a = gate_around(form, gate, gate_radius), f = factor_around(form, up, up_radius);
     const double by_gate = fabs(a.slope * f.value), by_up = fabs(a.value * f.slope);
     const double sure = by_gate * gate_sure + by_up * up_sure + a.rest * fabs(f.value) +
                         fabs(a.value) * f.rest + a.reach * f.reach +
-                        worst_evaluation(&rule, gate, gate_radius, a, f);
+                        worst_evaluation(rule, gate, gate_radius, a, f);
     const double random = hypot(by_gate * gate_random, by_up * up_random);
     if (!isfinite(result->value) || !isfinite(sure + random)) return;
     result->sure = sure * OWN_ROUNDINGS;
     result->random = random * OWN_ROUNDINGS;
 }
 
-double mp_activation_interval_bound(const mp_case *c, const mp_contract *contract, double gate,
-                                    double gate_radius, double up, double up_radius) {
-    if (!c->gated) up = up_radius = 0;
-    const double value = mp_activate(c, gate, up, NULL);
+double mp_activation_interval_bound(const mp_act_rule *rule, double gate, double gate_radius, double up,
+                                    double up_radius) {
+    const mp_act_form *form = &rule->form;
+    if (!form->gated) up = up_radius = 0;
     if (!isfinite(gate) || !isfinite(up) || !isfinite(gate_radius + up_radius)) return INFINITY;
-    const mp_act_rule rule = mp_act_rule_of(c, contract);
-    const around a = gate_around(&rule.form, gate, gate_radius), f = factor_around(&rule.form, up, up_radius);
+    const around a = gate_around(form, gate, gate_radius), f = factor_around(form, up, up_radius);
     const double bound = a.reach * fabs(f.value) + fabs(a.value) * f.reach + a.reach * f.reach +
-                         worst_evaluation(&rule, gate, gate_radius, a, f);
-    return isfinite(value) && isfinite(bound) ? bound * OWN_ROUNDINGS : INFINITY;
+                         worst_evaluation(rule, gate, gate_radius, a, f);
+    return isfinite(a.value * f.value) && isfinite(bound) ? bound * OWN_ROUNDINGS : INFINITY;
 }
 
 void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots,

@@ -70,14 +70,13 @@ bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, dou
 typedef struct mp_activation_span {
     double value, sure, random;
 } mp_activation_span;
-void mp_activation_propagate(const mp_case *c, const mp_contract *contract, double gate, double gate_sure,
-                             double gate_random, double up, double up_sure, double up_random,
-                             mp_activation_span *result);
+void mp_activation_propagate(const mp_act_rule *rule, double gate, double gate_sure, double gate_random,
+                             double up, double up_sure, double up_random, mp_activation_span *result);
 
 /* Bound of |subject - mp_activate(c, gate, up, NULL)| where the subject's gate and up lie within the radii:
  * everything is taken for deterministic. INFINITY where something is not finite. */
-double mp_activation_interval_bound(const mp_case *c, const mp_contract *contract, double gate,
-                                    double gate_radius, double up, double up_radius);
+double mp_activation_interval_bound(const mp_act_rule *rule, double gate, double gate_radius, double up,
+                                    double up_radius);
 
 /* A stored activation that an engine is to measure by itself: of each slot what measured.h says of its
  * elements, of which `passed` are plain, of a finite gate and up, and within their bound; of a filtered slot

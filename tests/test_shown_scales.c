@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Scales that a subject shows without the numbers that they were made of, where one of these is NaN, or may be
- * anything: what the others say of the scale is asked for all the same. */
+/* Scales that a subject shows without the numbers that they were made of, where one of these is NaN, or may
+ * be anything: what the others say of the scale is asked for all the same. */
 #include "moeparity/matrix.h"
 #include "tests/spoiled.h"
 

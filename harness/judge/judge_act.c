@@ -138,6 +138,8 @@ mp_status mp_propagate_act(mp_span *j, const mp_balls *in, mp_balls *out, mp_err
     const int64_t rows = in->rows, N = c->N;
     const mp_dtype dtype = mp_case_dtype(c, MP_CACHE2);
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
+    const mp_act_rule rule = mp_act_rule_of(c, j->j->contract),
+                      beside = mp_act_rule_of(c, j->beside ? j->beside : j->j->contract);
     const mp_status status = mp_span_balls(j, out, rows, N, err);
     if (status != MP_OK) return status;
 #pragma omp parallel for schedule(static)
@@ -150,12 +152,12 @@ mp_status mp_propagate_act(mp_span *j, const mp_balls *in, mp_balls *out, mp_err
             double gate = g.value, up = u.value;
             const bool may_be_kept = clamp_nans(j->j, &gate, &up);
             mp_activation_span span = {0};
-            double sure = mp_activation_interval_bound(c, j->j->contract, gate, g.sure, up, u.sure);
+            double sure = mp_activation_interval_bound(&rule, gate, g.sure, up, u.sure);
             if (j->beside) {
                 span.value = mp_activate(c, gate, c->gated ? up : 0, NULL);
-                span.sure = mp_activation_interval_bound(c, j->beside, gate, g.det, up, u.det);
+                span.sure = mp_activation_interval_bound(&beside, gate, g.det, up, u.det);
             } else {
-                mp_activation_propagate(c, j->j->contract, gate, g.det, g.random, up, u.det, u.random, &span);
+                mp_activation_propagate(&rule, gate, g.det, g.random, up, u.det, u.random, &span);
             }
             if (may_be_kept) sure = INFINITY; /* a number or a NaN: nothing is known */
             mp_span_store(j, MP_ACT, dtype, out, t * N + n, span.value, sure, span.sure, span.random);

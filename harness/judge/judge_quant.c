@@ -9,12 +9,20 @@
 
 #include <float.h>
 #include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+
+/* What a thread has found. */
+typedef struct quant_part {
+    mp_measure measure;
+    int64_t saturated;
+    int64_t open; /* codes and scales of which nothing is known */
+} quant_part;
 
 typedef struct quant_judge {
     mp_stage_judge s;
-    bool any; /* the contract names no quantiser */
-    int64_t saturated;
-    int64_t open; /* codes and scales of which nothing is known */
+    bool any;         /* the contract names no quantiser */
+    quant_part *part; /* of each thread */
     mp_strangers codes, scales;
 } quant_judge;
 
@@ -38,39 +46,36 @@ static bool scale_fits(mp_quant_range may, double scale) {
     return isnan(may.low) || isnan(may.high) ? isnan(scale) : scale >= may.low && scale <= may.high;
 }
 
-static void judge_scale(quant_judge *g, const mp_quant_pass *p, const mp_quant_span *at, double scale) {
+static void judge_scale(quant_judge *g, quant_part *part, const mp_quant_pass *p, const mp_quant_span *at,
+                        double scale) {
     const mp_quant_range may =
         g->any ? any_scale(p->codes->dtype, (double)at->unit->amax) : mp_quant_scales(&p->q, at->unit);
     if (g->any && p->q.given != 0) return; /* of two scales one is given: nobody says how */
     /* Some leave NaN out of the largest magnitude, of others the scale becomes NaN; no ue8m0 is Inf. */
     const bool open = g->any ? at->unit->has_nan || isinf(at->unit->amax) : mp_quant_is_open(&p->q, at->unit);
     if (open) {
-#pragma omp atomic
-        g->open++;
+        part->open++;
         return;
     }
     if (!scale_fits(may, scale))
         add_stranger(&g->scales, at->r, at->first / p->group, scale, may.low, may.high);
 }
 
-static void judge_codes(quant_judge *g, const mp_quant_pass *p, const mp_quant_span *at,
+static void judge_codes(quant_judge *g, quant_part *part, const mp_quant_pass *p, const mp_quant_span *at,
                         mp_quant_range factor) {
     uint8_t low[MP_ROW_PIECE], high[MP_ROW_PIECE];
     const int64_t first = at->row * g->s.width + at->first;
-    int64_t open = 0;
     for (int64_t k = 0; k < at->n; k += MP_ROW_PIECE) {
         const int64_t here = at->n - k < MP_ROW_PIECE ? at->n - k : MP_ROW_PIECE;
         mp_quant_codes(&p->q, at->unit, factor, 0, at->x + k, here, low, high);
         for (int64_t i = 0; i < here; i++) {
             const uint64_t code = mp_code_at(p->codes->dtype, p->codes->data, first + k + i);
-            open += mp_quant_code_is_open(p->codes->dtype, low[i], high[i]);
+            part->open += mp_quant_code_is_open(p->codes->dtype, low[i], high[i]);
             if (mp_quant_code_fits(p->codes->dtype, code, low[i], high[i])) continue;
             add_stranger(&g->codes, at->r, at->first + k + i, mp_decode_code(p->codes->dtype, code),
                          mp_decode_code(p->codes->dtype, low[i]), mp_decode_code(p->codes->dtype, high[i]));
         }
     }
-#pragma omp atomic
-    g->open += open;
 }
 
 /* Against float64: a code is the number over what codes are multiplied by, to within the quantiser's bound;
@@ -102,15 +107,11 @@ static void judge_part(void *ctx, const mp_quant_pass *p, const mp_quant_span *a
     const double scale =
         p->scale ? mp_decode(p->scale->dtype, p->scale->data, at->scale_at) : (double)p->q.given;
     const mp_quant_range factor = g->any ? (mp_quant_range){0, 0} : mp_quant_factors(&p->q, at->unit, scale);
-    mp_measure part;
-    mp_stage_judge_part(&g->s, &part);
-    if (p->scale) judge_scale(g, p, at, scale);
-    if (!g->any) judge_codes(g, p, at, factor);
-    const int64_t count = saturated(p->codes, at->row * g->s.width + at->first, at->n);
-#pragma omp atomic
-    g->saturated += count;
-    measure_codes(g, p, at, mp_quant_step_of(p, scale), factor, &part);
-    mp_stage_judge_merge(&g->s, &part);
+    quant_part *part = &g->part[omp_get_thread_num()];
+    if (p->scale) judge_scale(g, part, p, at, scale);
+    if (!g->any) judge_codes(g, part, p, at, factor);
+    part->saturated += saturated(p->codes, at->row * g->s.width + at->first, at->n);
+    measure_codes(g, p, at, mp_quant_step_of(p, scale), factor, &part->measure);
 }
 
 static void tell(const mp_stage_judge *s, const mp_strangers *of, const char *what) {
@@ -132,15 +133,32 @@ static void count_strangers(const mp_stage_judge *s, int64_t strange) {
     s->j->v->stage[s->stage].max_ratio = (double)INFINITY;
 }
 
+/* Judges all of it; counts of all threads into *all, and their measures into the judge's. */
+static mp_status each_part(quant_judge *g, const mp_quant_pass *p, quant_part *all, mp_error *err) {
+    const int threads = omp_get_max_threads();
+    g->part = calloc((size_t)threads, sizeof *g->part);
+    if (!g->part) return mp_fail(err, MP_EMEMORY, "judge: no memory for what %d threads find", threads);
+    for (int i = 0; i < threads; i++) mp_stage_judge_part(&g->s, &g->part[i].measure);
+    const mp_status status = mp_quant_for_each(p, judge_part, g, err);
+    for (int i = 0; i < threads; i++) {
+        mp_stage_judge_merge(&g->s, &g->part[i].measure);
+        all->saturated += g->part[i].saturated;
+        all->open += g->part[i].open;
+    }
+    free(g->part);
+    return status;
+}
+
 static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *err) {
     const mp_stage_call call = {.c = j->c, .t = j->t, .map = &j->map};
     const bool any = j->contract->quantiser == MP_ANY_QUANTISER;
     const mp_quant_pass p = mp_quant_pass_of(
         &call, stage, any ? mp_scheme_of(j->c)->quantiser : (mp_quantiser)j->contract->quantiser);
     quant_judge g = {.any = any};
+    quant_part all = {0};
     mp_status status = mp_stage_judge_start(j, stage, stage, &g.s, err);
     if (status != MP_OK) return status;
-    status = mp_quant_for_each(&p, judge_part, &g, err);
+    status = each_part(&g, &p, &all, err);
     if (status != MP_OK) {
         mp_stage_judge_drop(&g.s);
         return status;
@@ -148,9 +166,9 @@ static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *er
     tell(&g.s, &g.scales, "scale");
     tell(&g.s, &g.codes, "code");
     g.s.open_because = "of numbers that are none may be anything";
-    if (!any) g.s.measure.open = g.open; /* where a NaN has a code of its own, this was compared */
+    if (!any) g.s.measure.open = all.open; /* where a NaN has a code of its own, this was compared */
     mp_stage_judge_finish(&g.s);
-    j->v->stage[stage].saturated = g.saturated;
+    j->v->stage[stage].saturated = all.saturated;
     count_strangers(&g.s, g.scales.count + g.codes.count);
     return MP_OK;
 }
