@@ -93,6 +93,20 @@ typedef struct mp_act_screen {
     mp_act_rule rule;
 } mp_act_screen;
 
+/* A stored activation that is predicted to the bit: in the arithmetic of a contract. */
+typedef struct mp_act_bits {
+    const mp_case *c;         /* its form; tensors have the sizes */
+    mp_act_function function; /* of act(gate) */
+    bool rounds_gate;         /* act(gate) is rounded to the dtype of the result */
+    bool exact_product;       /* of act(gate) and up: both have 16 bits, so that nothing is flushed */
+    bool clamps_nan;          /* in gate and up, to the limit */
+    float added;              /* to what becomes of up: 0, or -0, which changes nothing */
+    const mp_tensor *cache1;
+    const int32_t *topk_ids; /* [slots] */
+    const int64_t *row;      /* [slots] of both tensors; -1: there is none */
+    int64_t slots;
+} mp_act_bits;
+
 /* The stage over the rows listed in `row` [slots] (-1 skips), for slots whose id is not -1: the rows of
  * filtered slots keep their old contents. Rounded once to cache2's dtype. */
 void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots,

@@ -49,6 +49,16 @@ typedef struct mp_combine_screen {
     mp_combine_rule rule;
 } mp_combine_screen;
 
+/* A stored sum over topk that is predicted to the bit: in the arithmetic of a contract, slots in ascending
+ * order. */
+typedef struct mp_combine_bits {
+    mp_combine_terms terms;
+    bool fma;                            /* a product with a weight and its addition are one operation */
+    bool round_each;                     /* every sum to the dtype of the result, */
+    bool round_sum, round_before_shared; /* the whole before it is scaled, and behind that */
+    double rsf;
+} mp_combine_bits;
+
 /* The stage: terms -> out [M,K], one rounding to out's dtype. */
 void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_combine_terms *terms,
                       const mp_tensor *out);
