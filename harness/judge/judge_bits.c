@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/judge/judge_bits.h"
 
+#include "base/host_memory.h"
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
 #include "harness/answers.h"
@@ -350,9 +351,16 @@ static void conclude(const bits_judge *b, const mp_judgement *j, int64_t predict
     }
 }
 
+static size_t bytes_of(const mp_trace *trace) {
+    size_t bytes = 0;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (trace->t[id].data) bytes += mp_tensor_bytes(&trace->t[id]);
+    return bytes;
+}
+
 /* The final output against the prediction from the inputs. Every stage's input is the stage before it, so
  * where no stage differs the output is that prediction, and nothing has to be computed; where one does, this
- * says how far the difference reached. */
+ * says how far the difference reached, if there is memory for a whole prediction beside the run. */
 static mp_status judge_end_to_end(const mp_judgement *j, const mp_config *config, int64_t mispredicted,
                                   mp_error *err) {
     const mp_tensor *out = &j->t[MP_OUT];
@@ -363,6 +371,7 @@ static mp_status judge_end_to_end(const mp_judgement *j, const mp_config *config
         mp_stage_set_shape(&j->v->end_to_end, j->c, mp_tensor_rows(out), mp_tensor_row_length(out));
         return MP_OK;
     }
+    if (mp_memory_check(bytes_of(j->trace), NULL) != MP_OK) return MP_OK;
     const mp_stage first = mp_case_has_stage(j->c, MP_QUANT_X) ? MP_QUANT_X : MP_GATE_UP,
                    last = mp_case_has_stage(j->c, MP_COMBINE) ? MP_COMBINE : MP_DOWN;
     const mp_where where = mp_where_of(j->c, j->t, config, first, last);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/deal.h"
 
+#include "base/host_memory.h"
 #include "cases/case_tools.h"
 #include "cases/graph_tables.h"
 #include "harness/run/memory.h"
