@@ -22,9 +22,9 @@ typedef enum mp_normal_kind {
     MP_NORMAL_UNSIGNED   /* the same, around a zero */
 } mp_normal_kind;
 
-/* A tensor of them, in a format that has at most 16 bits: element i is the centred sum of mp_bits(key, i) times
- * 2^exponent. Of MP_NORMAL_UNSIGNED the sums have 32 more random bits below, are rounded to float32, and again
- * where the zero is added, and each part of a row counts for itself. */
+/* A tensor of them, in a format that has at most 16 bits: element i is the centred sum of mp_bits(key, i)
+ * times 2^exponent. Of MP_NORMAL_UNSIGNED the sums have 32 more random bits below, are rounded to float32,
+ * and again where the zero is added, and each part of a row counts for itself. */
 typedef struct mp_normal {
     mp_u64 key;
     int exponent;

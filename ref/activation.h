@@ -52,6 +52,15 @@ double mp_activate_within(const mp_act_rule *rule, double gate, double up, const
  * Inf, and both are right. */
 bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate);
 
+/* A gate, and what the case's activation is there, which contracts have in common: act(gate) before a result
+ * is clamped, of the gate as it is clamped, and its slope. */
+typedef struct mp_act_point {
+    double gate, value, slope;
+} mp_act_point;
+mp_act_point mp_activation_at(const mp_act_rule *rule, double gate);
+/* mp_activate(c, gate, up, NULL). Not gated: up is not read. */
+double mp_activation_value(const mp_act_rule *rule, const mp_act_point *gate, double up);
+
 /* The activation of inputs that are known up to an error, for judging spans of stages: what a subject makes
  * of its own gate and up, before the store's rounding, against float64 values of both.
  *
@@ -70,13 +79,14 @@ bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, dou
 typedef struct mp_activation_span {
     double value, sure, random;
 } mp_activation_span;
-void mp_activation_propagate(const mp_act_rule *rule, double gate, double gate_sure, double gate_random,
-                             double up, double up_sure, double up_random, mp_activation_span *result);
+void mp_activation_propagate(const mp_act_rule *rule, const mp_act_point *gate, double gate_sure,
+                             double gate_random, double up, double up_sure, double up_random,
+                             mp_activation_span *result);
 
 /* Bound of |subject - mp_activate(c, gate, up, NULL)| where the subject's gate and up lie within the radii:
  * everything is taken for deterministic. INFINITY where something is not finite. */
-double mp_activation_interval_bound(const mp_act_rule *rule, double gate, double gate_radius, double up,
-                                    double up_radius);
+double mp_activation_interval_bound(const mp_act_rule *rule, const mp_act_point *gate, double gate_radius,
+                                    double up, double up_radius);
 
 /* A stored activation that an engine is to measure by itself: of each slot what measured.h says of its
  * elements, of which `passed` are plain, of a finite gate and up, and within their bound; of a filtered slot
