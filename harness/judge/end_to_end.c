@@ -16,6 +16,7 @@
  * and quant_act are judged by; of scales that it does not show, the largest possible. Errors of many terms
  * never all have their worst sign: max_ratio of a right subject is far below 1, a hundredth is usual. */
 #include "harness/judge/judge.h"
+#include "base/threads.h"
 #include "harness/judge/check_tokens.h"
 #include "harness/judge/span.h"
 #include "harness/phases.h"
@@ -89,7 +90,7 @@ static mp_status measure_tokens(const mp_judgement *j, mp_token_figures *figures
         window.dim[0] = count;
         if ((status = mp_ref_exact(c, j->in, j->engine, first, count, &window, err)) != MP_OK) break;
         const double *value = exact.data;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(count, 4 * width))
         for (int64_t m = 0; m < count; m++)
             figures[first + m] = measure_token(got, (first + m) * width, value + m * width, width);
     }

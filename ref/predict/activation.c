@@ -4,6 +4,7 @@
  * act(gate) is rounded to dtype if the contract says so, and the product is rounded once. Gate and up are
  * those of cache1, or, where the contract has one kernel do both stages, what gate_up does not store. */
 #include "base/clones.h"
+#include "base/threads.h"
 #include "ref/activation.h"
 #include "ref/predict/activation_cuda.h"
 #include "ref/predict/activation_f32.h"
@@ -93,7 +94,7 @@ static mp_status activate(const activation_row *r, const int32_t *topk_ids, cons
     const mp_case *c = r->c;
     const int64_t slots = mp_case_slots(c), width = mp_tensor_row_length(cache1);
     bool failed = false;
-#pragma omp parallel
+#pragma omp parallel if (mp_worth_threads(slots, 2 * c->N))
     {
         float *in = malloc((size_t)(width + c->N) * sizeof *in);
         if (!in) {

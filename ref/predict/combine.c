@@ -6,6 +6,7 @@
  * dtype, as atomic additions on out do. */
 #include "ref/combine.h"
 
+#include "base/threads.h"
 #include "ref/predict/predict.h"
 
 #include <math.h>
@@ -89,7 +90,7 @@ static void combine_token_f64(const combination *x, int64_t m) {
 static mp_status combine(const combination *x, mp_error *err) {
     const mp_case *c = x->c;
     bool failed = false;
-#pragma omp parallel
+#pragma omp parallel if (mp_worth_threads(c->M, c->topk * c->K / 4))
     {
         float *sum = malloc(2 * (size_t)c->K * sizeof *sum);
         if (!sum) {
