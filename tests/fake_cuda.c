@@ -303,6 +303,9 @@ FAKE(cuStreamBeginCapture_v2, CUstream stream, int mode) {
     if (mode != CU_STREAM_CAPTURE_MODE_GLOBAL || recording) return CAPTURE_UNSUPPORTED;
     CALL(recording = stream; stream->refused = false; stream->graph = calloc(1, sizeof *stream->graph));
 }
+FAKE(cuStreamIsCapturing, CUstream stream, int *status) {
+    CALL(*status = stream == recording ? 1 + stream->refused : 0);
+}
 FAKE(cuStreamEndCapture, CUstream stream, CUgraph *graph) {
     const CUresult result = call();
     const bool good = result == CUDA_SUCCESS && stream == recording && !stream->refused;
