@@ -21,8 +21,8 @@ out:
     return status;
 }
 
-/* Whether a subject has begun to record on the stream and has not ended that, or nobody can tell: it is ended,
- * for it stops others as well, and what is on such a stream next would be recorded and not done. */
+/* Whether a subject has begun to record on the stream and has not ended that, or nobody can tell: it is
+ * ended, for it stops others as well, and what is on such a stream next would be recorded and not done. */
 static bool is_left_recording(const mp_cuda *cuda, CUstream stream) {
     const mp_driver *driver = cuda->driver;
     int recording;
