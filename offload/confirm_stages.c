@@ -185,7 +185,7 @@ mp_status mp_offload_confirm_act(const mp_engine *self, const mp_act_bits *b, co
     if (b->slots < 1 || b->function != MP_ACT_IEEE || !mp_offload_reads_rows_of(b->cache1) ||
         !mp_offload_reads_rows_of(got))
         return mp_fail(err, MP_EUNSUPPORTED, "no such activation on a GPU");
-    return mp_offload_rows_ended(self->state, confirm_act(self->state, b, got, equal, err), err);
+    return mp_offload_ended(self->state, confirm_act(self->state, b, got, equal, err), err);
 }
 
 /* ---- combine ---- */
@@ -302,5 +302,5 @@ mp_status mp_offload_confirm_combine(const mp_engine *self, const mp_combine_bit
     if (b->terms.cache3->dim[0] < 1 || !mp_offload_reads_rows_of(got) ||
         !mp_offload_reads_rows_of(b->terms.cache3) || !mp_offload_reads_rows_of(b->terms.shared_output))
         return mp_fail(err, MP_EUNSUPPORTED, "no sums of these formats on a GPU");
-    return mp_offload_rows_ended(self->state, confirm_combine(self->state, b, got, equal, err), err);
+    return mp_offload_ended(self->state, confirm_combine(self->state, b, got, equal, err), err);
 }

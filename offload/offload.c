@@ -14,6 +14,20 @@ static const char *engine_name(const mp_engine *self) {
     return o->name;
 }
 
+mp_status mp_offload_failed(mp_offload *o, mp_error *err) {
+    o->cuda->driver->cuStreamSynchronize(o->stream);
+    mp_error_prefix(err, "judging on the device");
+    if (err) err->status = MP_EDEVICE;
+    return MP_EDEVICE;
+}
+
+mp_status mp_offload_ended(mp_offload *o, mp_status status, mp_error *err) {
+    if (status == MP_OK) return MP_OK;
+    if (status != MP_EMEMORY) return mp_offload_failed(o, err);
+    o->cuda->driver->cuStreamSynchronize(o->stream);
+    return MP_EUNSUPPORTED;
+}
+
 mp_status mp_offload_open(int share, mp_offload **result, mp_error *err) {
     int ratio = 0;
     *result = NULL;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "offload/rows.h"
 
-enum { MOST_BLOCKS = 1 << 16 };
-
 bool mp_offload_reads_rows_of(const mp_tensor *t) {
     return !t || !t->data || mp_is_stored_float(t->dtype);
 }
@@ -35,20 +33,11 @@ out:
 mp_status mp_offload_run_rows(mp_offload *o, const mp_told_rows *told, const char *source, const char *entry,
                               int threads, void *params, void *to, mp_error *err) {
     const mp_driver *driver = o->cuda->driver;
-    const int64_t blocks = told->rows < MOST_BLOCKS ? told->rows : MOST_BLOCKS;
-    mp_status status = mp_offload_launch(o, source, entry, blocks, threads, params, err);
+    mp_status status =
+        mp_offload_launch(o, source, entry, mp_blocks_in_turn(told->rows), threads, params, err);
     if (status != MP_OK) goto out;
     MP_CU(cuMemcpyDtoHAsync_v2(to, told->at, (size_t)told->rows * told->row_bytes, o->stream));
     MP_CU(cuStreamSynchronize(o->stream));
 out:
     return status;
-}
-
-mp_status mp_offload_rows_ended(mp_offload *o, mp_status status, mp_error *err) {
-    if (status == MP_OK) return MP_OK;
-    o->cuda->driver->cuStreamSynchronize(o->stream); /* nothing lands behind our back */
-    if (status == MP_EMEMORY) return MP_EUNSUPPORTED;
-    mp_error_prefix(err, "judging on the device");
-    if (err) err->status = MP_EDEVICE;
-    return MP_EDEVICE;
 }

@@ -24,8 +24,5 @@ mp_status mp_offload_bring_bytes(mp_offload *offload, const void *data, int64_t 
 /* A block of threads a row; `to` is what is told of all of them. */
 mp_status mp_offload_run_rows(mp_offload *offload, const mp_told_rows *told, const char *source,
                               const char *entry, int threads, void *params, void *to, mp_error *err);
-/* What the caller hears: without memory MP_EUNSUPPORTED, for the CPU can; every other failure is the judge's
- * own. */
-mp_status mp_offload_rows_ended(mp_offload *offload, mp_status status, mp_error *err);
 
 #endif

@@ -43,7 +43,7 @@ mp_status mp_offload_measure_act(const mp_engine *self, const mp_act_screen *s, 
     if (s->slots < 1 || !mp_offload_reads_rows_of(s->cache1) || !mp_offload_reads_rows_of(s->got) ||
         (f != MP_GATE_SWISH && f != MP_GATE_RELU2))
         return mp_fail(err, MP_EUNSUPPORTED, "no such activation");
-    return mp_offload_rows_ended(self->state, measure_act(self->state, s, figures, err), err);
+    return mp_offload_ended(self->state, measure_act(self->state, s, figures, err), err);
 }
 
 /* ---- combine ---- */
@@ -86,5 +86,5 @@ mp_status mp_offload_measure_combine(const mp_engine *self, const mp_combine_scr
     if (s->got->dim[0] < 1 || !mp_offload_reads_rows_of(s->got) ||
         !mp_offload_reads_rows_of(s->terms.cache3) || !mp_offload_reads_rows_of(s->terms.shared_output))
         return mp_fail(err, MP_EUNSUPPORTED, "no sums of these formats");
-    return mp_offload_rows_ended(self->state, measure_combine(self->state, s, figures, err), err);
+    return mp_offload_ended(self->state, measure_combine(self->state, s, figures, err), err);
 }
