@@ -206,8 +206,11 @@ double mp_half_ulp(mp_dtype dtype, double value) {
     const mp_format *f = mp_dtype_format(dtype);
     if (isnan(value)) return NAN;
     if (f->is_integer) return 0.5;
-    int e = exponent_of(fmin(fabs(value), f->max_finite));
-    double half = ldexp(1.0, (e > f->emin ? e : f->emin) - f->precision);
+    const double size = fabs(value);
+    const int e = exponent_of(size < f->max_finite ? size : f->max_finite),
+              exponent = (e > f->emin ? e : f->emin) - f->precision;
+    if (exponent >= -1022) return mp_power_of_two(exponent); /* of every format but fp64 */
+    const double half = ldexp(1.0, exponent);
     return half > 0 ? half : DBL_TRUE_MIN;
 }
 
