@@ -24,6 +24,7 @@
  * quadrature to random. What may overflow on the way has no bound: such elements are left out. */
 #include "harness/judge/span.h"
 
+#include "base/threads.h"
 #include "cases/graph_tables.h"
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
@@ -34,20 +35,22 @@
 
 #define ODDS 1e-9
 
+mp_span_store_rule mp_span_store_rule_of(const mp_span *j, mp_stage stage, mp_dtype dtype) {
+    const mp_contract *contract = j->j->contract;
+    const bool last = stage == j->last;
+    return (mp_span_store_rule){.rounds = !last && mp_store_rounds(contract, dtype),
+                                .saturates = !last && !j->beside &&
+                                             mp_store_overflow(contract, dtype) != MP_OVERFLOW_INF,
+                                .beside = j->beside,
+                                .most = last ? (double)INFINITY : mp_dtype_format(dtype)->max_finite,
+                                .lambda = j->lambda,
+                                .places = mp_places_of(dtype)};
+}
+
 void mp_span_store(const mp_span *j, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random) {
-    const mp_contract *contract = j->j->contract;
-    const bool last = stage == j->last, rounds = !last && mp_store_rounds(contract, dtype);
-    if (isinf(value) && !last && !j->beside && mp_store_overflow(contract, dtype) != MP_OVERFLOW_INF) {
-        value = copysign(mp_dtype_format(dtype)->max_finite, value); /* or Inf: nothing is known */
-        sure = (double)INFINITY;
-    }
-    const double reach = fabs(value) + sure, half = rounds ? mp_half_ulp(dtype, reach) : 0,
-                 most = last ? (double)INFINITY : mp_dtype_format(dtype)->max_finite;
-    *mp_ball_at(&b->value, i) = value;
-    *mp_ball_at(&b->sure, i) = reach + half > most ? (double)INFINITY : sure + half;
-    *mp_ball_at(&b->det, i) = j->beside && fabs(value) + det > most ? (double)INFINITY : det;
-    if (!j->beside) *mp_ball_at(&b->random, i) = hypot(random, j->lambda * half);
+    const mp_span_store_rule rule = mp_span_store_rule_of(j, stage, dtype);
+    mp_span_put(&rule, b, i, (mp_ball){value, sure, det, random});
 }
 
 mp_contract mp_exact_but_for_codes(const mp_contract *contract) {
@@ -93,7 +96,7 @@ static mp_status gather(mp_span *j, mp_tensor_id id, mp_balls *b, mp_error *err)
                   rows = tokens ? j->part.M : mp_case_slots(&j->part),
                   first = tokens ? j->first_token : j->first_token * topk;
     const mp_status status = mp_balls_take(&j->pool, b, rows, width, MP_RADII_NONE, err);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 4 * width))
     for (int64_t r = 0; r < (status == MP_OK ? rows : 0); r++) {
         const int64_t row = cache ? judgement->map.cache_row[first + r] : first + r;
         if (row < 0)
@@ -137,7 +140,7 @@ static void measure(void *ctx, mp_span *j, const mp_balls *out, int64_t first_ro
     mp_stage_judge *s = ctx;
     const int32_t *ids = j->j->t[MP_TOPK_IDS].data;
     const bool slots = mp_stage_rows_are_slots(j->last);
-#pragma omp parallel
+#pragma omp parallel if (mp_worth_threads(out->rows, 20 * out->width))
     {
         mp_measure part;
         mp_stage_judge_part(s, &part);
@@ -238,9 +241,12 @@ mp_status mp_span_propagate(mp_span *j, const mp_judgement *judgement, mp_stage_
 
 /* Intermediate values may overflow within their bounds: of what comes of them nothing is known. */
 static void tell_unbounded(const mp_span *j, int64_t measured) {
-    char note[160];
-    snprintf(note, sizeof note, "%s..%s: %lld of %lld elements have no finite bound", mp_stage_name(j->first),
-             mp_stage_name(j->last), (long long)j->unbounded, (long long)(j->unbounded + measured));
+    char note[200], scales[64] = "";
+    if (j->open_scales > 0)
+        snprintf(scales, sizeof scales, ", and %lld scales may be any", (long long)j->open_scales);
+    snprintf(note, sizeof note, "%s..%s: %lld of %lld elements have no finite bound%s",
+             mp_stage_name(j->first), mp_stage_name(j->last), (long long)j->unbounded,
+             (long long)(j->unbounded + measured), scales);
     mp_check_pass_partly(j->j->v, MP_CHECK_BOUND, note);
 }
 
@@ -274,7 +280,7 @@ mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage 
         mp_stage_judge_finish(&j.s);
         if (mp_stage_makes_codes(last)) mp_span_tell_codes(&j);
         if (j.unbounded > 0 && measured == 0) mp_stage_has_no_bound(judgement, last, "any element");
-        if (j.unbounded > 0 && measured > 0) tell_unbounded(&j, measured);
+        if (j.unbounded + j.open_scales > 0 && measured > 0) tell_unbounded(&j, measured);
     } else {
         mp_stage_judge_drop(&j.s);
     }
