@@ -103,7 +103,7 @@ double mp_decode_code(mp_dtype dtype, uint64_t code) {
 
 /* Let e = max(floor(log2 a), emin): the values of the format around a are the multiples of 2^(e-(p-1)).
  * Scaled by the inverse, a power of two, a becomes exactly q < 2^p, and rint(q) is the one rounding (to
- * nearest, ties to even, by the default mode): that of q + 2^52, whose low bits it is. Codes count: (e-emin)*2^(p-1) + rint(q) is the code in the
+ * nearest, ties to even, by the default mode): the low bits of q + 2^52. Codes count: (e-emin)*2^(p-1) + rint(q) is the code in the
  * normal range, where the hidden bit of q stands for the exponent field's offset of one; in the subnormal
  * range, where e = emin and q lacks the bit; and after a carry into the next binade. */
 static uint64_t encode_float(mp_dtype dtype, double value, bool saturate) {
