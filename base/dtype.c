@@ -103,9 +103,10 @@ double mp_decode_code(mp_dtype dtype, uint64_t code) {
 
 /* Let e = max(floor(log2 a), emin): the values of the format around a are the multiples of 2^(e-(p-1)).
  * Scaled by the inverse, a power of two, a becomes exactly q < 2^p, and rint(q) is the one rounding (to
- * nearest, ties to even, by the default mode): the low bits of q + 2^52. Codes count: (e-emin)*2^(p-1) + rint(q) is the code in the
- * normal range, where the hidden bit of q stands for the exponent field's offset of one; in the subnormal
- * range, where e = emin and q lacks the bit; and after a carry into the next binade. */
+ * nearest, ties to even, by the default mode): that of q + 2^52, whose low bits it is. Codes count:
+ * (e-emin)*2^(p-1) + rint(q) is the code in the normal range, where the hidden bit of q stands for the
+ * exponent field's offset of one; in the subnormal range, where e = emin and q lacks the bit; and after a
+ * carry into the next binade. */
 static uint64_t encode_float(mp_dtype dtype, double value, bool saturate) {
     const mp_format *f = &FORMATS[dtype].format;
     uint64_t max_code = FORMATS[dtype].max_code;
@@ -206,8 +207,11 @@ double mp_half_ulp(mp_dtype dtype, double value) {
     const mp_format *f = mp_dtype_format(dtype);
     if (isnan(value)) return NAN;
     if (f->is_integer) return 0.5;
-    int e = exponent_of(fmin(fabs(value), f->max_finite));
-    double half = ldexp(1.0, (e > f->emin ? e : f->emin) - f->precision);
+    const double size = fabs(value);
+    const int e = exponent_of(size < f->max_finite ? size : f->max_finite),
+              exponent = (e > f->emin ? e : f->emin) - f->precision;
+    if (exponent >= -1022) return mp_power_of_two(exponent); /* of every format but fp64 */
+    const double half = ldexp(1.0, exponent);
     return half > 0 ? half : DBL_TRUE_MIN;
 }
 

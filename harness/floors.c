@@ -5,6 +5,7 @@
 #include "cases/figures.h"
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
+#include "harness/judge/judge.h"
 
 #include <math.h>
 #include <string.h>
@@ -48,13 +49,10 @@ static mp_tensor_set made_there(const mp_case *c) {
     return made;
 }
 
-/* Operations of a stage; 0 of what is no GEMM. */
-static double operations_of(const mp_case *c, const mp_figures *f, mp_stage stage) {
-    if (!mp_case_has_stage(c, stage)) return 0;
-    const double terms = stage == MP_GATE_UP ? (double)(mp_case_w1_rows(c) * c->K)
-                         : stage == MP_DOWN  ? (double)(c->N * c->K)
-                                             : 0;
-    return 2 * (double)f->routed * terms;
+/* Operations of predictions on the GPU, a multiply-add a term; 0 of int8, which is summed four at a time. */
+static double predicted_there(const mp_case *c, const mp_cuda_rates *rates) {
+    const mp_dtype operands = mp_case_multiplied(c);
+    return operands == MP_I8 ? 0 : operands == MP_FP32 ? rates->float32 : rates->float64;
 }
 
 /* All stages, on the GPU. */
@@ -67,9 +65,14 @@ static double run_there(const mp_case *c, const mp_figures *f, const mp_cuda_rat
         if (!mp_case_has_stage(c, stage)) continue;
         const mp_tensor_set moved = mp_stage_reads(c, stage) | mp_stage_writes(c, stage);
         seconds += fmax(seconds_of(bytes_of(c, moved, f), rates->copied_bytes),
-                        seconds_of(operations_of(c, f, stage), products));
+                        seconds_of(2 * (double)f->routed * mp_stage_products(c, stage), products));
     }
     return seconds;
+}
+
+/* Of the tokens, what the end-to-end figures are of. */
+static double measured_share(const mp_case *c, bool judge_there) {
+    return !judge_there && c->M > MP_END_TO_END_TOKENS ? (double)MP_END_TO_END_TOKENS / (double)c->M : 1;
 }
 
 mp_status mp_phase_floors(const mp_case *c, const mp_floor_rates *r, double seconds[MP_PHASE_COUNT],
@@ -84,7 +87,7 @@ mp_status mp_phase_floors(const mp_case *c, const mp_floor_rates *r, double seco
     const double copies = r->cpu.copied_bytes, here = bytes_of(c, mp_case_inputs(c) & ~there, NULL),
                  made = seconds_of(here, copies) + seconds_of(bytes_of(c, there, NULL), device->copied_bytes),
                  outputs = bytes_of(c, mp_case_outputs(c), NULL),
-                 operations = operations_of(c, &figures, MP_GATE_UP) + operations_of(c, &figures, MP_DOWN),
+                 operations = 2 * (double)figures.routed * mp_case_products(c),
                  float64 = seconds_of(operations, r->judge_there ? device->float64 : r->cpu.dgemm);
     seconds[MP_PHASE_INPUTS] = seconds[MP_PHASE_DIGEST] = made;
     seconds[MP_PHASE_UPLOAD] = seconds_of(here, r->subject_there ? device->up_bytes : copies);
@@ -93,8 +96,10 @@ mp_status mp_phase_floors(const mp_case *c, const mp_floor_rates *r, double seco
     seconds[MP_PHASE_LOOK] = seconds_of(outputs, r->subject_there ? device->copied_bytes : copies);
     seconds[MP_PHASE_DOWNLOAD] = seconds_of(outputs, r->subject_there ? device->down_bytes : copies);
     seconds[MP_PHASE_JUDGE] = 2 * float64;
-    seconds[MP_PHASE_MODEL] = (mp_scheme_of(c)->quantises_activations ? 4 : 1) * float64;
-    seconds[MP_PHASE_PREDICT] = seconds_of(operations, r->judge_there ? device->float32 : r->cpu.dgemm);
+    seconds[MP_PHASE_MODEL] =
+        (mp_scheme_of(c)->quantises_activations ? 4 : measured_share(c, r->judge_there)) * float64;
+    seconds[MP_PHASE_PREDICT] =
+        seconds_of(operations, r->judge_there ? predicted_there(c, device) : r->cpu.dgemm);
     seconds[MP_PHASE_COMPARE] = seconds_of(outputs, r->judge_there ? device->copied_bytes : copies);
     return MP_OK;
 }

@@ -202,9 +202,8 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
     MP_DO(mp_cuda_rate_of_copies(cuda, copy_bytes, &copy_rate, err));
 
     const double slots = (double)mp_case_slots(c), went = (1 - share_nowhere(c)) * slots,
-                 size = (double)mp_dtype_size(c->dtype), K = (double)c->K, N = (double)c->N,
-                 w1_rows = (double)mp_case_w1_rows(c), *ms = result->stage_ms;
-    result->gemm_tflops = 2 * went * (w1_rows * K + N * K) / (ms[MP_GATE_UP] + ms[MP_DOWN]) * 1e-9;
+                 size = (double)mp_dtype_size(c->dtype), K = (double)c->K, *ms = result->stage_ms;
+    result->gemm_tflops = 2 * went * mp_case_products(c) / (ms[MP_GATE_UP] + ms[MP_DOWN]) * 1e-9;
     result->act_gbs = act_bytes(c, config->up.block_size_m) / ms[MP_ACT] * 1e-6;
     if (ms[MP_COMBINE] > 0) {
         const double read = c->fused_sum ? (double)c->M : slots;

@@ -14,8 +14,8 @@ typedef struct mp_cuda_rates {
     double products[MP_DTYPE_COUNT]; /* of bf16, fp16, e4m3 and int8 */
 } mp_cuda_rates;
 
-/* The best of some rounds of each; takes about a second, and half a GiB of the device. MP_EMEMORY,
- * MP_EDEVICE. */
+/* The best of some rounds of each; takes half a GiB of the device, and the first time the seconds of a
+ * compiler. MP_EMEMORY, MP_EDEVICE. */
 mp_status mp_cuda_rates_measure(mp_cuda *cuda, mp_cuda_rates *rates, mp_error *err);
 /* copied_bytes alone, of `bytes`, a multiple of 4. */
 mp_status mp_cuda_rate_of_copies(mp_cuda *cuda, size_t bytes, double *rate, mp_error *err);

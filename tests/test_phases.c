@@ -98,7 +98,7 @@ static void floors_of_a_device(void **state) {
     assert_true(s[MP_PHASE_UPLOAD] == inputs / UP &&
                 s[MP_PHASE_INPUTS] == inputs); /* too small for the GPU */
     assert_true(s[MP_PHASE_JUDGE] == 2 * (up + down) / FLOAT64);
-    assert_true(s[MP_PHASE_PREDICT] == (up + down) / FLOAT32);
+    assert_true(s[MP_PHASE_PREDICT] == (up + down) / FLOAT64);
     assert_true(s[MP_PHASE_DOWNLOAD] == s[MP_PHASE_LOOK] * COPIED / DOWN);
     assert_true(s[MP_PHASE_COMPARE] == s[MP_PHASE_LOOK]);
     /* Both GEMMs take longer to compute than to move, the other stages have nothing but bytes. */
@@ -111,6 +111,11 @@ static void floors_of_a_device(void **state) {
     there.judge_there = false;
     assert_int_equal(mp_phase_floors(&c, &there, s, &err), MP_OK);
     assert_true(s[MP_PHASE_JUDGE] == 2 * (up + down) && s[MP_PHASE_PREDICT] == up + down);
+    there.judge_there = true;
+    c = case_of("M=4096 topk=2 E=2 K=256 N=256 dtype=fp32");
+    assert_int_equal(mp_phase_floors(&c, &there, s, &err), MP_OK);
+    assert_true(s[MP_PHASE_PREDICT] == (up + down) / FLOAT32);
+    assert_true(s[MP_PHASE_RUN] > (up + down) / FLOAT32);
     /* Weights that the device makes do not travel. */
     c = case_of("M=1 topk=2 E=64 K=1024 N=1024");
     assert_int_equal(mp_phase_floors(&c, &there, s, &err), MP_OK);

@@ -7,6 +7,7 @@
 #include "harness/answers.h"
 #include "ref/quant.h"
 
+#include <float.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -41,6 +42,10 @@ static mp_quant_range any_scale(mp_dtype codes, double amax) {
     return (mp_quant_range){exact * (1 - 0x1p-21), fmax(2 * exact, floor) * (1 + 0x1p-21)};
 }
 
+static bool scale_fits(mp_quant_range may, double scale) {
+    return isnan(may.low) || isnan(may.high) ? isnan(scale) : scale >= may.low && scale <= may.high;
+}
+
 static void judge_scale(quant_judge *g, quant_part *part, const mp_quant_pass *p, const mp_quant_span *at,
                         double scale) {
     const mp_quant_range may =
@@ -52,9 +57,8 @@ static void judge_scale(quant_judge *g, quant_part *part, const mp_quant_pass *p
         part->open++;
         return;
     }
-    const bool fits =
-        isnan(may.low) || isnan(may.high) ? isnan(scale) : scale >= may.low && scale <= may.high;
-    if (!fits) add_stranger(&g->scales, at->r, at->first / p->group, scale, may.low, may.high);
+    if (!scale_fits(may, scale))
+        add_stranger(&g->scales, at->r, at->first / p->group, scale, may.low, may.high);
 }
 
 static void judge_codes(quant_judge *g, quant_part *part, const mp_quant_pass *p, const mp_quant_span *at,
@@ -79,22 +83,42 @@ static void judge_codes(quant_judge *g, quant_part *part, const mp_quant_pass *p
 static void measure_codes(const quant_judge *g, const mp_quant_pass *p, const mp_quant_span *at, double step,
                           mp_quant_range factor, mp_measure *part) {
     const mp_stage_judge *s = &g->s;
-    const int64_t first = at->row * s->width + at->first, index = at->r * s->width + at->first;
-    for (int64_t k = 0; k < at->n; k++) {
-        const double x = (double)at->x[k], v = x / step,
-                     error = g->any ? 2 * mp_half_ulp(p->codes->dtype, v) + fabs(v) * 0x1p-21
-                                    : mp_quant_error(&p->q, factor, step, 0, x) / step;
-        const mp_expectation e = {.value = v, .error = error, .open = !isfinite(error) || !isfinite(v)};
-        mp_measure_element(part, p->codes->dtype, p->codes->data, first + k, index + k, &e, s->j->poison,
-                           s->sums + at->r * 3);
+    const mp_dtype dtype = p->codes->dtype;
+    const mp_quant_spread spread = mp_quant_spread_of(&p->q, factor, step, 0);
+    double *sums = s->sums + at->r * 3, value[MP_ROW_PIECE], error[MP_ROW_PIECE];
+    for (int64_t first = 0; first < at->n; first += MP_ROW_PIECE) {
+        const int64_t here = at->n - first < MP_ROW_PIECE ? at->n - first : MP_ROW_PIECE,
+                      position = at->row * s->width + at->first + first,
+                      index = at->r * s->width + at->first + first;
+        bool known = true;
+        for (int64_t k = 0; k < here; k++) {
+            const double x = (double)at->x[first + k];
+            value[k] = x / step;
+            error[k] = g->any ? 2 * mp_half_ulp(dtype, value[k]) + fabs(value[k]) * 0x1p-21
+                              : mp_quant_spread_at(&spread, x) / step;
+            known = known && isfinite(error[k]) && isfinite(value[k]);
+        }
+        if (known)
+            mp_measure_row(part, dtype, p->codes->data, position, index, here, value, error, false,
+                           s->j->poison, sums);
+        for (int64_t k = 0; k < here && !known; k++) {
+            const mp_expectation e = {
+                .value = value[k], .error = error[k], .open = !isfinite(error[k]) || !isfinite(value[k])};
+            mp_measure_element(part, dtype, p->codes->data, position + k, index + k, &e, s->j->poison, sums);
+        }
     }
 }
 
 /* Of n codes from `first` on. int8 has one code more below zero than above: both ends count. */
 static int64_t saturated(const mp_tensor *codes, int64_t first, int64_t n) {
     const double largest = mp_dtype_format(codes->dtype)->max_finite;
+    double v[MP_ROW_PIECE];
     int64_t count = 0;
-    for (int64_t k = 0; k < n; k++) count += fabs(mp_decode(codes->dtype, codes->data, first + k)) >= largest;
+    for (int64_t k = 0; k < n; k += MP_ROW_PIECE) {
+        const int64_t here = n - k < MP_ROW_PIECE ? n - k : MP_ROW_PIECE;
+        mp_decode_row(codes->dtype, codes->data, first + k, here, v);
+        for (int64_t i = 0; i < here; i++) count += fabs(v[i]) >= largest;
+    }
     return count;
 }
 
@@ -193,10 +217,10 @@ static mp_status take_x(mp_span *j, mp_balls *b, mp_error *err) {
 /* How much further a number that is no larger than `reach` may be off behind the quantiser. */
 typedef struct spread {
     const mp_quant_pass *p;
-    double scale;          /* that is used, or, where it is not known, one that is no smaller */
-    bool known;            /* and the quantiser is the scheme's own: */
-    mp_quant_range factor; /* what it multiplies by */
-    double lost;           /* the largest number that goes with a scale of zero */
+    double scale;         /* that is used, or, where it is not known, one that is no smaller */
+    bool known;           /* and the quantiser is the scheme's own: */
+    mp_quant_spread made; /* by that scale */
+    double lost;          /* the largest number that goes with a scale of zero */
 } spread;
 
 /* A number v within `sure` of x becomes code * step. The scale is one that the largest numbers within their
@@ -216,8 +240,7 @@ static double spread_by_bound(const spread *s, double reach) {
 /* A number v within `sure` of x, quantised by the scheme's own quantiser with a scale that is known: its code
  * stands for one within mp_quant_error of v, which grows with |v|, and |v| <= |x| + sure. */
 static double spread_by(const spread *s, double reach) {
-    if (!s->known) return spread_by_bound(s, reach);
-    return mp_quant_error(&s->p->q, s->factor, mp_quant_step_of(s->p, s->scale), 0, reach);
+    return s->known ? mp_quant_spread_at(&s->made, reach) : spread_by_bound(s, reach);
 }
 
 static void quantise_group(const mp_span *j, const spread *s, const mp_balls *in, mp_balls *out,
@@ -311,7 +334,10 @@ static mp_amax amax_of(const mp_balls *in, int64_t first, int64_t n) {
     mp_amax a = {0};
     for (int64_t i = first; i < first + n; i++) {
         const mp_ball x = mp_ball_get(in, i);
-        a.unknown |= !isfinite(x.value) || !isfinite(x.sure);
+        const bool is_nan = isnan(x.value) && !isinf(x.sure), known = isfinite(x.value) && isfinite(x.sure);
+        a.has_nan |= is_nan;
+        a.unknown |= !is_nan && !known;
+        if (!known) continue;
         a.least = fmax(a.least, fabs(x.value) - x.sure);
         a.most = fmax(a.most, fabs(x.value) + x.sure);
     }
@@ -321,24 +347,33 @@ static mp_amax amax_of(const mp_balls *in, int64_t first, int64_t n) {
 static void merge_amax(mp_amax *into, const mp_amax *from) {
 #pragma omp critical(mp_judge_amax)
     *into = (mp_amax){fmax(into->least, from->least), fmax(into->most, from->most),
-                      into->unknown || from->unknown};
+                      into->has_nan || from->has_nan, into->unknown || from->unknown};
 }
 
 /* Whether the scale that is shown of a group can be made of numbers within their radii; row: of the whole
- * output. */
+ * output. A number without a radius may be any, which makes the scale no smaller than the others do; Inf, of
+ * which quantisers make what they make; or NaN, which most of them leave out. */
 static void judge_shown_scale(mp_span *j, mp_quantisation q, mp_dtype codes, const mp_amax *amax,
                               double shown, int64_t row, int64_t group) {
     const int quantiser = j->j->contract->quantiser;
-    const bool any = quantiser == MP_ANY_QUANTISER;
+    const bool any = quantiser == MP_ANY_QUANTISER, odd = amax->has_nan || amax->unknown;
+    const mp_quant_unit nan = {.has_nan = true}, inf = {.amax = INFINITY};
     mp_quant_unit low = mp_quant_unit_empty, high = mp_quant_unit_empty;
-    /* What is given beside it enters in a way that nobody tells; the other is made of min and max. */
-    if (amax->unknown || (any && q.given != 0) || quantiser == MP_QUANT_VLLM_INT8_TOKEN_ASYM) return;
     if (!any) q.quantiser = (mp_quantiser)quantiser;
+    /* What is given beside it enters in a way that nobody tells; the other is made of min and max. */
+    if (any ? q.given != 0 || odd
+            : quantiser == MP_QUANT_VLLM_INT8_TOKEN_ASYM || (odd && mp_quant_is_open(&q, &nan))) {
+#pragma omp atomic
+        j->open_scales++;
+        return;
+    }
     low.amax = amax->least > 0 ? nextafterf((float)amax->least, 0) : 0;
-    high.amax = nextafterf((float)amax->most, INFINITY);
-    const double least = (any ? any_scale(codes, (double)low.amax) : mp_quant_scales(&q, &low)).low,
-                 most = (any ? any_scale(codes, (double)high.amax) : mp_quant_scales(&q, &high)).high;
-    if (!(shown >= least && shown <= most)) add_stranger(&j->scales, row, group, shown, least, most);
+    high.amax = amax->unknown ? FLT_MAX : nextafterf((float)amax->most, INFINITY);
+    const mp_quant_range may = {
+        (any ? any_scale(codes, (double)low.amax) : mp_quant_scales(&q, &low)).low,
+        (any ? any_scale(codes, (double)high.amax) : mp_quant_scales(&q, &high)).high};
+    if (scale_fits(may, shown) || (amax->unknown && scale_fits(mp_quant_scales(&q, &inf), shown))) return;
+    add_stranger(&j->scales, row, group, shown, may.low, may.high);
 }
 
 /* Balls of n numbers from i on in units of codes, as they are measured where the span ends. */
@@ -403,7 +438,8 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
             const double shown = shown_scale(j, &p, stage, r, g);
             spread s = {.p = &p, .scale = shown, .known = own && isfinite(shown), .lost = lost};
             if (s.known)
-                s.factor = mp_quant_factors(&p.q, &mp_quant_unit_empty, shown);
+                s.made = mp_quant_spread_of(&p.q, mp_quant_factors(&p.q, &mp_quant_unit_empty, shown),
+                                            mp_quant_step_of(&p, shown), 0);
             else
                 s.scale = scale_bound(&j->part, &p, in, at, n, shown);
             quantise_group(j, &s, in, out, at, n);
