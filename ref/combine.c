@@ -20,19 +20,19 @@ mp_combine_terms mp_combine_terms_of(const mp_case *c, const mp_tensor t[MP_TENS
                               .topk_ids = weighs || skips_filtered ? t[MP_TOPK_IDS].data : NULL};
 }
 
-mp_sum mp_combine_sum(const mp_combine_terms *x, int64_t token, int64_t column) {
+void mp_combine_sums(const mp_combine_terms *x, int64_t token, int64_t first, int64_t n, mp_sum *sums) {
     const mp_tensor *cache3 = x->cache3;
     const int64_t topk = cache3->dim[1], K = cache3->dim[2];
-    mp_sum sum = {.shared = mp_combine_shared(x->shared_output, token, column)};
+    double term[MP_COMBINE_PIECE];
+    for (int64_t k = 0; k < n; k++)
+        sums[k] = (mp_sum){.shared = mp_combine_shared(x->shared_output, token, first + k)};
     for (int64_t slot = token * topk; slot < (token + 1) * topk; slot++) {
         if (x->topk_ids && x->topk_ids[slot] < 0) continue;
-        const double v = mp_decode(cache3->dtype, cache3->data, slot * K + column);
-        if (x->weights)
-            mp_sum_add_weighed(&sum, (double)x->weights[slot], v);
-        else
-            mp_sum_add(&sum, v, 0);
+        mp_decode_row(cache3->dtype, cache3->data, slot * K + first, n, term);
+        for (int64_t k = 0; k < n && x->weights; k++)
+            mp_sum_add_weighed(&sums[k], (double)x->weights[slot], term[k]);
+        for (int64_t k = 0; k < n && !x->weights; k++) mp_sum_add(&sums[k], term[k], 0);
     }
-    return sum;
 }
 
 double mp_combine_rsf(const mp_case *c) {
@@ -69,29 +69,42 @@ double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum su
     return mp_combine_error_of(&rule, &sum);
 }
 
-bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum) {
+mp_combine_range mp_combine_range_of(const mp_case *c, const mp_contract *contract) {
     const bool by_addition = contract->combine == MP_COMBINE_ELEMENT_DTYPE,
-               before_scale = by_addition || contract->combine == MP_COMBINE_ROUND_THEN_SCALE;
-    const double step =
+               before_scale = by_addition || contract->combine == MP_COMBINE_ROUND_THEN_SCALE,
+               before_share = before_scale || contract->combine_shared == MP_SHARED_ROUNDED;
+    const double largest = mp_dtype_format(c->dtype)->max_finite,
+                 step =
                      contract->float64_steps || c->dtype == MP_FP64 ? (double)INFINITY : MP_FLOAT32_OVERFLOW,
-                 largest = mp_dtype_format(c->dtype)->max_finite,
                  dtype = c->dtype == MP_FP64 ? (double)INFINITY : largest + mp_half_ulp(c->dtype, largest);
     const mp_combine_rule rule = mp_combine_rule_of(c, contract);
-    const double value = fabs(mp_sum_value(&sum)), rsf = fabs(rule.rsf);
-    const bool cancels = value < sum.mass, scaled = (float)c->rsf != 1.0f;
-    const double terms = by_addition ? fmax(1, rsf) : 1; /* they may be scaled first */
+    return (mp_combine_range){.rule = rule,
+                              .scaled = (float)c->rsf != 1.0f,
+                              /* they may be scaled first */
+                              .terms = by_addition ? fmax(1, fabs(rule.rsf)) : 1,
+                              .addition = by_addition ? dtype : step,
+                              .scaling = before_scale ? dtype : step,
+                              .sharing = before_share ? fmin(dtype, step) : step};
+}
+
+bool mp_combine_may_overflow(const mp_combine_range *r, const mp_sum *sum) {
+    const double value = fabs(mp_sum_value(sum)), rsf = fabs(r->rule.rsf);
+    const bool cancels = value < sum->mass;
     /* What the shared output is added to: in dtype, or a float32. */
-    if (c->shared == MP_SHARED_ADD && isfinite(value)) {
-        const double before = rsf * value + mp_combine_error(&rule, rsf, false, &sum);
-        const bool narrow = before_scale || contract->combine_shared == MP_SHARED_ROUNDED;
-        if (before >= (narrow ? fmin(dtype, step) : step)) return true;
-    }
+    if (r->rule.shares && isfinite(value) &&
+        rsf * value + mp_combine_error(&r->rule, rsf, false, sum) >= r->sharing)
+        return true;
     /* Inf among the terms, and the others may come to Inf of the other sign before it is added. */
-    if (isinf(value)) return sum.finite >= (by_addition ? dtype : step);
-    if (!cancels && !scaled) return false;
-    const double error = mp_combine_error(&rule, 1, false, &sum);
-    return (cancels && (sum.mass + error) * terms >= (by_addition ? dtype : step)) ||
-           (scaled && value + error >= (before_scale ? dtype : step));
+    if (isinf(value)) return sum->finite >= r->addition;
+    if (!cancels && !r->scaled) return false;
+    const double error = mp_combine_error(&r->rule, 1, false, sum);
+    return (cancels && (sum->mass + error) * r->terms >= r->addition) ||
+           (r->scaled && value + error >= r->scaling);
+}
+
+bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum) {
+    const mp_combine_range range = mp_combine_range_of(c, contract);
+    return mp_combine_may_overflow(&range, &sum);
 }
 
 void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_combine_terms *terms,
@@ -99,9 +112,13 @@ void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_com
     const int64_t K = terms->cache3->dim[2];
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < terms->cache3->dim[0]; m++)
-        for (int64_t k = 0; k < K; k++)
-            mp_encode(out->dtype, out->data, m * K + k,
-                      mp_combine_value(c, variant, mp_combine_sum(terms, m, k)));
+        for (int64_t first = 0; first < K; first += MP_COMBINE_PIECE) {
+            const int64_t n = K - first < MP_COMBINE_PIECE ? K - first : MP_COMBINE_PIECE;
+            mp_sum sums[MP_COMBINE_PIECE];
+            mp_combine_sums(terms, m, first, n, sums);
+            for (int64_t k = 0; k < n; k++)
+                mp_encode(out->dtype, out->data, m * K + first + k, mp_combine_value(c, variant, sums[k]));
+        }
 }
 
 mp_status mp_ref_stage_combine(void *self, const mp_stage_call *call, mp_error *err) {

@@ -22,7 +22,15 @@ typedef struct mp_combine_terms {
 mp_combine_terms mp_combine_terms_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT],
                                      bool skips_filtered);
 
-mp_sum mp_combine_sum(const mp_combine_terms *terms, int64_t token, int64_t column);
+/* The sums of columns first .. first+n, at most MP_COMBINE_PIECE, of a token. */
+enum { MP_COMBINE_PIECE = 256 };
+void mp_combine_sums(const mp_combine_terms *terms, int64_t token, int64_t first, int64_t n, mp_sum *sums);
+/* One of them. */
+static inline mp_sum mp_combine_sum(const mp_combine_terms *terms, int64_t token, int64_t column) {
+    mp_sum sum;
+    mp_combine_sums(terms, token, column, 1, &sum);
+    return sum;
+}
 double mp_combine_shared(const mp_tensor *shared_output, int64_t token, int64_t column);
 
 /* routed_scaling_factor as the combine uses it: an fp32 value, a float64 for fp64 tensors. */
@@ -39,6 +47,16 @@ double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum su
  * partial one, where terms cancel, or the whole before it is scaled. Then nothing is known of the result: it
  * is Inf, NaN or, where stores saturate, any number. */
 bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum);
+/* The same, what it takes of case and contract found once: how far the range of what is kept goes, of partial
+ * sums, of the whole before it is scaled and of what a shared output is added to. */
+typedef struct mp_combine_range {
+    mp_combine_rule rule;
+    bool scaled;
+    double terms; /* by what terms may have been scaled before they are added */
+    double addition, scaling, sharing;
+} mp_combine_range;
+mp_combine_range mp_combine_range_of(const mp_case *c, const mp_contract *contract);
+bool mp_combine_may_overflow(const mp_combine_range *range, const mp_sum *sum);
 
 /* A stored sum over topk that an engine is to measure by itself: of each token what measured.h says of its
  * elements, of which `passed` are plain, far from overflow on every way, and within their bound. */

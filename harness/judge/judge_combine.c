@@ -11,7 +11,7 @@
 typedef struct combine_judge {
     mp_stage_judge s;
     mp_combine_terms terms;
-    mp_combine_rule rule;
+    mp_combine_range range;
     mp_screened_rows screened;
 } combine_judge;
 
@@ -21,14 +21,15 @@ static void judge_piece(const combine_judge *g, int64_t m, int64_t first, int64_
     const mp_stage_judge *s = &g->s;
     const mp_case *c = s->j->c;
     const mp_contract *contract = s->j->contract;
-    double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
-    bool open[MP_ROW_PIECE], any = false;
+    double value[MP_COMBINE_PIECE], error[MP_COMBINE_PIECE];
+    bool open[MP_COMBINE_PIECE], any = false;
+    mp_sum of_slots[MP_COMBINE_PIECE];
     const int64_t at = m * s->width + first;
+    mp_combine_sums(&g->terms, m, first, n, of_slots);
     for (int64_t j = 0; j < n; j++) {
-        const mp_sum sum = mp_combine_sum(&g->terms, m, first + j);
-        value[j] = mp_combine_value(c, contract->combine, sum);
-        error[j] = mp_combine_error_of(&g->rule, &sum);
-        open[j] = mp_combine_may_overflow_inside(c, contract, sum);
+        value[j] = mp_combine_value(c, contract->combine, of_slots[j]);
+        error[j] = mp_combine_error_of(&g->range.rule, &of_slots[j]);
+        open[j] = mp_combine_may_overflow(&g->range, &of_slots[j]);
         any = any || open[j];
     }
     for (int64_t j = 0; j < n && any; j++) {
@@ -44,8 +45,8 @@ static void judge_piece(const combine_judge *g, int64_t m, int64_t first, int64_
 static void judge_token(const void *ctx, int64_t m, mp_measure *part, double sums[3]) {
     const combine_judge *g = ctx;
     const int64_t width = g->s.width;
-    for (int64_t k = 0; k < width; k += MP_ROW_PIECE)
-        judge_piece(g, m, k, width - k < MP_ROW_PIECE ? width - k : MP_ROW_PIECE, part, sums);
+    for (int64_t k = 0; k < width; k += MP_COMBINE_PIECE)
+        judge_piece(g, m, k, width - k < MP_COMBINE_PIECE ? width - k : MP_COMBINE_PIECE, part, sums);
 }
 
 /* The engine's figures, where it has any. What is marked in pictures is looked at here. */
@@ -54,7 +55,7 @@ static mp_status screen(combine_judge *g, mp_error *err) {
     const mp_combine_screen wanted = {.terms = g->terms,
                                       .got = g->s.got,
                                       .stored = mp_stored_as(g->s.got->dtype, g->s.rounded),
-                                      .rule = g->rule};
+                                      .rule = g->range.rule};
     mp_error own = {0};
     if (!j->engine->measure_combine || g->s.picture) return MP_OK;
     mp_status status = mp_screened_rows_alloc(&g->screened, &g->s, err);
@@ -66,7 +67,7 @@ static mp_status screen(combine_judge *g, mp_error *err) {
 mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
     combine_judge g = {.terms =
                            mp_combine_terms_of(j->c, j->t, j->contract->filtered[MP_DOWN] != MP_ROW_ZERO),
-                       .rule = mp_combine_rule_of(j->c, j->contract)};
+                       .range = mp_combine_range_of(j->c, j->contract)};
     mp_stage_judge *s = &g.s;
     if (!isfinite(
             mp_combine_bound(j->c, j->contract, (mp_sum){.value = 1, .mass = 1, .terms = j->c->topk}))) {
