@@ -51,6 +51,12 @@ mp_tensor_id mp_stage_output(const mp_case *c, mp_stage stage);
 mp_tensor_set mp_stage_reads(const mp_case *c, mp_stage stage);
 mp_tensor_set mp_stage_writes(const mp_case *c, mp_stage stage);
 
+/* Products that a slot of gate_up or down sums, as many as an expert has weights there; 0 of other stages,
+ * and of one that the case has not. */
+double mp_stage_products(const mp_case *c, mp_stage stage);
+/* Of both. */
+double mp_case_products(const mp_case *c);
+
 /* What align leaves for LoRA: the slots of each adapter's tokens, by expert. */
 #define MP_LORA_ALIGN_TENSORS \
     (MP_IN_SET(MP_LORA_SORTED_IDS) | MP_IN_SET(MP_LORA_EXPERT_IDS) | MP_IN_SET(MP_LORA_NUM_PADDED))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/bench_against.h"
 
+#include "cases/graph_tables.h"
 #include "cli/common.h"
 #include "harness/subjects/rounds.h"
 
@@ -17,8 +18,7 @@ typedef struct mean {
 } mean;
 
 static double tflops(const mp_case *c, double ms) {
-    const double terms = (double)mp_case_slots(c) * (double)c->N * (double)c->K;
-    return 2 * terms * (c->gated ? 3 : 2) / ms * 1e-9;
+    return 2 * (double)mp_case_slots(c) * mp_case_products(c) / ms * 1e-9;
 }
 
 /* The second side is the one that is timed, the first one what it is timed against: a ratio of 1.2 is a time

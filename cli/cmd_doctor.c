@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity doctor: what this machine offers, and what will be skipped and why. */
+#include "base/host_memory.h"
 #include "cli/common.h"
 #include "cli/find.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity export: a case's inputs, and what its stages leave, for other programs. */
+#include "base/host_memory.h"
 #include "cli/common.h"
 
 #include "base/file.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* moeparity show: everything that is known of a case before it runs. */
+#include "base/host_memory.h"
 #include "cli/common.h"
 
 #include "base/clock.h"

@@ -8,6 +8,7 @@
 #include "cases/scheme.h"
 #include "kernels/device/params.h"
 #include "kernels/gemm/gemm.h"
+#include "kernels/rates.h"
 #include "kernels/stages.h"
 
 #include <math.h>
@@ -121,29 +122,6 @@ static void buffers_destroy(mp_cuda *cuda, buffers *b) {
     *b = (buffers){0};
 }
 
-/* The median time of copying so many bytes within the device. */
-static mp_status time_copy(mp_cuda *cuda, size_t bytes, int repeats, float *times, CUevent start, CUevent end,
-                           double *ms, mp_error *err) {
-    const mp_driver *driver = cuda->driver;
-    mp_status status = MP_OK;
-    CUdeviceptr from = 0, to = 0;
-    MP_CU(cuMemAlloc_v2(&from, bytes));
-    MP_CU(cuMemAlloc_v2(&to, bytes));
-    MP_CU(cuMemsetD32Async(from, 0x3F9D70A4, bytes / 4, NULL));
-    for (int i = -1; i < repeats; i++) { /* -1: warm-up */
-        MP_CU(cuEventRecord(start, NULL));
-        MP_CU(cuMemcpyDtoDAsync_v2(to, from, bytes, NULL));
-        MP_CU(cuEventRecord(end, NULL));
-        MP_CU(cuEventSynchronize(end));
-        if (i >= 0) MP_CU(cuEventElapsedTime(&times[i], start, end));
-    }
-    *ms = median(times, repeats);
-out:
-    if (from) driver->cuMemFree_v2(from);
-    if (to) driver->cuMemFree_v2(to);
-    return status;
-}
-
 /* Median stage times of `repeats` runs after a warm-up. In place is timed out of place: it is the same work.
  */
 static mp_status time_stages(mp_cuda *cuda, const mp_case *c, const mp_config *config, int repeats,
@@ -203,9 +181,8 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
                         size_t copy_bytes, mp_cuda_bench_result *result, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
-    CUevent start = NULL, end = NULL;
     char up[64], down[64];
-    double copy_ms = 0;
+    double copy_rate = 0;
     *result = (mp_cuda_bench_result){0};
     if (c->scope != MP_SCOPE_ALL || c->path == MP_CHUNKED || repeats < 1)
         return mp_fail(
@@ -222,14 +199,11 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
 
     MP_CU(cuCtxSetCurrent(cuda->context));
     MP_DO(time_stages(cuda, c, config, repeats, times, result->stage_ms, err));
-    MP_CU(cuEventCreate(&start, 0));
-    MP_CU(cuEventCreate(&end, 0));
-    MP_DO(time_copy(cuda, copy_bytes, repeats, times, start, end, &copy_ms, err));
+    MP_DO(mp_cuda_rate_of_copies(cuda, copy_bytes, &copy_rate, err));
 
     const double slots = (double)mp_case_slots(c), went = (1 - share_nowhere(c)) * slots,
-                 size = (double)mp_dtype_size(c->dtype), K = (double)c->K, N = (double)c->N,
-                 w1_rows = (double)mp_case_w1_rows(c), *ms = result->stage_ms;
-    result->gemm_tflops = 2 * went * (w1_rows * K + N * K) / (ms[MP_GATE_UP] + ms[MP_DOWN]) * 1e-9;
+                 size = (double)mp_dtype_size(c->dtype), K = (double)c->K, *ms = result->stage_ms;
+    result->gemm_tflops = 2 * went * mp_case_products(c) / (ms[MP_GATE_UP] + ms[MP_DOWN]) * 1e-9;
     result->act_gbs = act_bytes(c, config->up.block_size_m) / ms[MP_ACT] * 1e-6;
     if (ms[MP_COMBINE] > 0) {
         const double read = c->fused_sum ? (double)c->M : slots;
@@ -240,13 +214,11 @@ mp_status mp_cuda_bench(mp_cuda *cuda, const mp_case *c, const mp_config *config
         if (ms[stage] > 0 && !(i && c->fused_quant)) /* which act does */
             result->quant_gbs[i] = quantised_bytes(c, stage, config->up.block_size_m) / ms[stage] * 1e-6;
     }
-    result->copy_gbs = 2 * (double)copy_bytes / copy_ms * 1e-6;
+    result->copy_gbs = copy_rate * 1e-9;
     built_tile(cuda, c, config, MP_GATE_UP, up);
     built_tile(cuda, c, config, MP_DOWN, down);
     snprintf(result->config, sizeof result->config, "%s + %s (%s)", up, down, config->source);
 out:
-    if (start) driver->cuEventDestroy_v2(start);
-    if (end) driver->cuEventDestroy_v2(end);
     free(times);
     return status;
 }

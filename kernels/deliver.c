@@ -11,10 +11,6 @@
 #define ALIGNMENT ((size_t)16)    /* of what is staged: vectors of the kernel */
 enum { THREADS = 256 };
 
-static CUdeviceptr address(const void *data) {
-    return (CUdeviceptr)(uintptr_t)data;
-}
-
 bool mp_can_deliver(const mp_cuda *cuda, size_t bytes) {
     return cuda->can_compile && !cuda->shared && bytes <= SMALL;
 }
@@ -91,7 +87,8 @@ mp_status mp_deliver_copy(mp_cuda *cuda, CUdeviceptr to, const void *from, size_
     if (status != MP_OK) return status;
     char *staged = stage(cuda, bytes);
     memcpy(staged, from, bytes);
-    return put_off(cuda, &(mp_delivery){.to = to, .from = address(staged), .bytes = (unsigned)bytes}, err);
+    return put_off(cuda, &(mp_delivery){.to = to, .from = mp_address_of(staged), .bytes = (unsigned)bytes},
+                   err);
 }
 
 mp_status mp_deliver(mp_cuda *cuda, mp_error *err) {
@@ -125,9 +122,10 @@ mp_status mp_read_all(mp_cuda *cuda, const mp_reading *readings, int count, mp_e
         if (together && comes_along(cuda, r)) {
             char *to = stage(cuda, r->bytes);
             staged[i] = to;
-            MP_DO(put_off(cuda, &(mp_delivery){address(to), address(r->from), (unsigned)r->bytes, 0}, err));
+            MP_DO(put_off(
+                cuda, &(mp_delivery){mp_address_of(to), mp_address_of(r->from), (unsigned)r->bytes, 0}, err));
         } else {
-            MP_DO(mp_transfer_down(cuda, r->to, address(r->from), r->bytes, err));
+            MP_DO(mp_transfer_down(cuda, r->to, mp_address_of(r->from), r->bytes, err));
         }
     }
     if (!together) goto out;

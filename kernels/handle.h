@@ -91,6 +91,11 @@ struct mp_cuda {
     char name[256], versions[128];
 };
 
+/* Memory of a space, as the driver takes it. */
+static inline CUdeviceptr mp_address_of(const void *data) {
+    return (CUdeviceptr)(uintptr_t)data;
+}
+
 /* The function of a kernel, compiled and loaded when it is not yet. */
 mp_status mp_cuda_function(mp_cuda *cuda, const mp_kernel *kernel, CUfunction *function, mp_error *err);
 /* Launches `blocks` blocks of `threads` on the stream, NULL: the default one. params points to the kernel's

@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "kernels/driver.h"
+#include "kernels/includes.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -14,7 +15,6 @@
 
 #define MAX_OPTIONS 32
 #define INVALID_OPTION 5 /* NVRTC_ERROR_INVALID_OPTION */
-#define MAX_FILES 64
 
 /* Options that every kernel gets. No contraction, IEEE division, subnormals kept: the bits of the CPU
  * model. */
@@ -44,12 +44,6 @@ mp_status mp_jit_check_architecture(int architecture, mp_error *err) {
                    nvrtc->major, nvrtc->minor, architecture, newest);
 }
 
-static const char *source_text(const mp_kernel *kernel) {
-    for (int i = 0; i < kernel->texts->count; i++)
-        if (strcmp(kernel->texts->files[i].name, kernel->source) == 0) return kernel->texts->files[i].text;
-    return NULL;
-}
-
 /* The first line that says "error", or the first line. */
 static void first_error_line(const char *log, char *line, size_t size) {
     const char *at = strstr(log, "error");
@@ -64,23 +58,23 @@ mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin
     const mp_nvrtc *nvrtc = NULL;
     nvrtcProgram program = NULL;
     char *text = NULL, *code = NULL, target[64], line[512];
-    const char *headers[MAX_FILES], *header_names[MAX_FILES], *options[MAX_OPTIONS + 1];
+    const struct mp_device_text *file[MP_MAX_INCLUDES];
+    const char *headers[MP_MAX_INCLUDES], *header_names[MP_MAX_INCLUDES], *options[MAX_OPTIONS + 1];
     char words[sizeof kernel->options];
-    int option_count = 0, header_count = 0;
+    int option_count = 0;
     if (log) *log = NULL;
 
     MP_DO(mp_nvrtc_load(&nvrtc, err));
     MP_DO(mp_jit_check_architecture(architecture, err));
-    const char *source = source_text(kernel);
-    const mp_device_texts *texts = kernel->texts;
-    if (!source || texts->count > MAX_FILES) {
-        status = mp_fail(err, MP_EINTERNAL, "%s is not among the %d embedded device texts (at most %d)",
-                         kernel->source, texts->count, MAX_FILES);
+    const int files = mp_device_includes(kernel->texts, kernel->source, file);
+    if (files < 1) {
+        status = mp_fail(err, MP_EINTERNAL, "%s is not among the %d embedded device texts, or more than %d",
+                         kernel->source, kernel->texts->count, MP_MAX_INCLUDES);
         goto out;
     }
-    for (; header_count < texts->count; header_count++) {
-        headers[header_count] = texts->files[header_count].text;
-        header_names[header_count] = texts->files[header_count].name;
+    for (int i = 1; i < files; i++) {
+        headers[i - 1] = file[i]->text;
+        header_names[i - 1] = file[i]->name;
     }
     architecture_option(architecture, target, sizeof target);
     options[option_count++] = target;
@@ -97,7 +91,7 @@ mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin
     }
 
     nvrtcResult result =
-        nvrtc->nvrtcCreateProgram(&program, source, kernel->source, header_count, headers, header_names);
+        nvrtc->nvrtcCreateProgram(&program, file[0]->text, kernel->source, files - 1, headers, header_names);
     /* NVRTCs that keep what they compiled, where there is a driver, have no log of it the second time. */
     options[option_count] = "--no-cache";
     if (result == 0) result = nvrtc->nvrtcCompileProgram(program, option_count + (log ? 1 : 0), options);
@@ -175,7 +169,9 @@ static void hash_text(XXH3_state_t *state, const char *text) {
     XXH3_128bits_update(state, text, strlen(text));
 }
 
+/* Of what the compiler is given: no other text can be in the code. */
 static XXH128_hash_t cache_key(const mp_kernel *kernel, int architecture, const mp_nvrtc *nvrtc) {
+    const struct mp_device_text *file[MP_MAX_INCLUDES];
     char target[64], version[64];
     XXH3_state_t state;
     architecture_option(architecture, target, sizeof target);
@@ -188,8 +184,11 @@ static XXH128_hash_t cache_key(const mp_kernel *kernel, int architecture, const 
         hash_text(&state, common_options[i]);
     }
     XXH3_128bits_update(&state, "", 1);
-    for (int i = 0; i < kernel->texts->count; i++)
-        XXH3_128bits_update(&state, kernel->texts->files[i].text, strlen(kernel->texts->files[i].text) + 1);
+    const int files = mp_device_includes(kernel->texts, kernel->source, file);
+    for (int i = 0; i < files; i++) {
+        XXH3_128bits_update(&state, file[i]->name, strlen(file[i]->name) + 1);
+        XXH3_128bits_update(&state, file[i]->text, strlen(file[i]->text) + 1);
+    }
     return XXH3_128bits_digest(&state);
 }
 
@@ -231,8 +230,10 @@ static void write_entry(const char *path, const void *content, size_t content_by
 }
 
 static void write_source(const char *path, const mp_kernel *kernel) {
+    const struct mp_device_text *file[MP_MAX_INCLUDES];
     mp_text source = {0};
-    mp_text_add(&source, "// %s\n%s", kernel->options, source_text(kernel));
+    if (mp_device_includes(kernel->texts, kernel->source, file) < 1) return;
+    mp_text_add(&source, "// %s\n%s", kernel->options, file[0]->text);
     if (!source.lost) mp_file_replace(path, source.data, source.length, NULL);
     mp_text_free(&source);
 }

@@ -3,9 +3,9 @@
  *
  * The cache lies in ${MOEPARITY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/moeparity}: <key>.cubin behind a
  * header with its digest, and beside it <key>.cu, the source with its options, for people; <key>.log is what
- * the compiler said of it, where that was asked for. The key is the XXH3-128 of the device texts, the
- * options, the architecture and NVRTC's version. A damaged entry is compiled again; a cache that cannot be
- * written only costs time.
+ * the compiler said of it, where that was asked for. The key is the XXH3-128 of the device texts that this
+ * source is made of (kernels/includes.h), the options, the architecture and NVRTC's version. A damaged entry
+ * is compiled again; a cache that cannot be written only costs time.
  */
 #ifndef MP_KERNELS_JIT_H
 #define MP_KERNELS_JIT_H

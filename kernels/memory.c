@@ -7,10 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static CUdeviceptr address(const void *data) {
-    return (CUdeviceptr)(uintptr_t)data;
-}
-
 /* Words or halves of them by the driver, the pattern from its first byte on; bytes that are left, and at odd
  * addresses all, from the host. */
 static mp_status fill(mp_cuda *cuda, CUdeviceptr to, size_t bytes, uint32_t pattern, mp_error *err) {
@@ -62,18 +58,18 @@ out:
 static void device_free(void *self, void *data) {
     mp_cuda *cuda = self;
     if (!data) return;
-    mp_pool_keep(cuda, address(data) - MP_GUARD_BYTES);
+    mp_pool_keep(cuda, mp_address_of(data) - MP_GUARD_BYTES);
 }
 
 static mp_status device_write(void *self, void *to, const void *from, size_t bytes, mp_error *err) {
-    if (mp_can_deliver(self, bytes)) return mp_deliver_copy(self, address(to), from, bytes, err);
+    if (mp_can_deliver(self, bytes)) return mp_deliver_copy(self, mp_address_of(to), from, bytes, err);
     const mp_status status = mp_deliver(self, err);
-    return status == MP_OK ? mp_transfer_up(self, address(to), from, bytes, err) : status;
+    return status == MP_OK ? mp_transfer_up(self, mp_address_of(to), from, bytes, err) : status;
 }
 
 static mp_status device_read(void *self, void *to, const void *from, size_t bytes, mp_error *err) {
     const mp_status status = mp_deliver(self, err);
-    return status == MP_OK ? mp_transfer_down(self, to, address(from), bytes, err) : status;
+    return status == MP_OK ? mp_transfer_down(self, to, mp_address_of(from), bytes, err) : status;
 }
 
 static mp_status device_copy(void *self, void *to, const void *from, size_t bytes, mp_error *err) {
@@ -81,7 +77,7 @@ static mp_status device_copy(void *self, void *to, const void *from, size_t byte
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     MP_DO(mp_deliver(cuda, err));
-    if (bytes) MP_CU(cuMemcpyDtoDAsync_v2(address(to), address(from), bytes, NULL));
+    if (bytes) MP_CU(cuMemcpyDtoDAsync_v2(mp_address_of(to), mp_address_of(from), bytes, NULL));
     if (cuda->shared) MP_CU(cuCtxSynchronize());
 out:
     return status;
@@ -121,7 +117,7 @@ mp_status mp_cuda_share(mp_cuda *cuda, const void *data, mp_cuda_handle *handle,
     CUipcMemHandle shared;
     _Static_assert(sizeof shared == sizeof handle->bytes, "a handle is its bytes");
     MP_CU(cuCtxSetCurrent(cuda->context));
-    MP_CU(cuIpcGetMemHandle(&shared, address(data) - MP_GUARD_BYTES));
+    MP_CU(cuIpcGetMemHandle(&shared, mp_address_of(data) - MP_GUARD_BYTES));
     memcpy(handle->bytes, &shared, sizeof shared);
     *offset = MP_GUARD_BYTES;
 out:

@@ -22,7 +22,7 @@ int mp_case_kernels(const mp_case *c, const mp_config *config, const mp_device_l
                     mp_kernel kernels[MP_CASE_KERNELS_MAX]);
 
 static inline CUdeviceptr mp_device_address(const mp_tensor *t) {
-    return (CUdeviceptr)(uintptr_t)t->data;
+    return mp_address_of(t->data);
 }
 
 #endif

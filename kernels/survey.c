@@ -12,10 +12,6 @@
 
 enum { THREADS = 256, WARP = 32, BLOCKS_EACH = 8 /* of a multiprocessor */ };
 
-static CUdeviceptr address(const void *data) {
-    return (CUdeviceptr)(uintptr_t)data;
-}
-
 static int64_t blocks_of(const mp_cuda *cuda) {
     return BLOCKS_EACH * (int64_t)cuda->multiprocessors;
 }
@@ -38,7 +34,7 @@ static mp_status host_digest(mp_cuda *cuda, mp_region *r, mp_error *err) {
     XXH3_64bits_reset(&state);
     for (size_t i = 0; i < r->digested; i += PIECE) {
         const size_t count = r->digested - i < PIECE ? r->digested - i : PIECE;
-        MP_CU(cuMemcpyDtoH_v2(piece, address(r->data) + i, count));
+        MP_CU(cuMemcpyDtoH_v2(piece, mp_address_of(r->data) + i, count));
         XXH3_64bits_update(&state, piece, count);
     }
     r->digest = XXH3_64bits_digest(&state);
@@ -51,8 +47,8 @@ static mp_status host_survey(mp_cuda *cuda, mp_region *r, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     char front[MP_GUARD_BYTES], back[MP_GUARD_BYTES];
-    MP_CU(cuMemcpyDtoH_v2(front, address(r->data) - MP_GUARD_BYTES, sizeof front));
-    MP_CU(cuMemcpyDtoH_v2(back, address(r->data) + r->bytes, sizeof back));
+    MP_CU(cuMemcpyDtoH_v2(front, mp_address_of(r->data) - MP_GUARD_BYTES, sizeof front));
+    MP_CU(cuMemcpyDtoH_v2(back, mp_address_of(r->data) + r->bytes, sizeof back));
     const int64_t before = mp_guard_first_changed(front), behind = mp_guard_first_changed(back);
     r->intact = before < 0 && behind < 0;
     r->offset = before >= 0 ? before - MP_GUARD_BYTES : (int64_t)r->bytes + behind;
@@ -99,7 +95,7 @@ static mp_status begin_survey(mp_cuda *cuda, const inspected *x, mp_error *err) 
     const int count = x->what->region_count;
     if (count == 0) return MP_OK;
     for (int i = 0; i < count; i++)
-        x->table[i] = (mp_survey_region){.data = address(x->what->regions[i].data),
+        x->table[i] = (mp_survey_region){.data = mp_address_of(x->what->regions[i].data),
                                          .bytes = x->what->regions[i].bytes,
                                          .digested = x->what->regions[i].digested,
                                          .first_changed = ~0ull};
@@ -123,8 +119,10 @@ static mp_status begin_digests(mp_cuda *cuda, const inspected *x, mp_error *err)
         const mp_rows_region *r = &x->what->rows[i];
         const int64_t wanted = (r->rows + THREADS / WARP - 1) / (THREADS / WARP),
                       blocks = wanted < blocks_of(cuda) ? wanted : blocks_of(cuda);
-        mp_digest_rows_params params = {
-            .data = address(r->data), .digest = at, .rows = r->rows, .row_bytes = (long long)r->row_bytes};
+        mp_digest_rows_params params = {.data = mp_address_of(r->data),
+                                        .digest = at,
+                                        .rows = r->rows,
+                                        .row_bytes = (long long)r->row_bytes};
         if (r->rows > 0) MP_DO(mp_cuda_launch(cuda, NULL, function, blocks, THREADS, 0, &params, err));
         at += (size_t)r->rows * sizeof *x->digests;
     }

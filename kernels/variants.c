@@ -44,6 +44,20 @@ mp_kernel mp_kernel_probe(const mp_mma_instruction *m, int steps) {
                           m->depth, m->result, steps, m->saturate ? " -DSATURATE" : "");
 }
 
+mp_kernel mp_kernel_multiply_adds(const char *number) {
+    return mp_make_kernel("kernels/device/rates.cu", "multiply_adds", "-DNUMBER=%s", number);
+}
+
+mp_kernel mp_kernel_products(const mp_mma_instruction *m, mp_dtype operands) {
+    const int model = operands == MP_FP16 ? MP_FP16 : MP_BF16;
+    return m->wgmma ? mp_make_kernel("kernels/device/rates.cu", "products",
+                                     "-DBY_WGMMA=1 -DDTYPE=%d -DA_DTYPE=%d -DW_DTYPE=%d", model,
+                                     (int)operands, (int)operands)
+                    : mp_make_kernel("kernels/device/rates.cu", "products",
+                                     "-DBY_WGMMA=0 -DTYPE=%s -DDEPTH=%d -DRESULT=%s", m->type, m->depth,
+                                     m->result);
+}
+
 mp_kernel mp_kernel_special_unit(const char *instruction, int operands) {
     return mp_make_kernel("kernels/device/special_unit.cu", "special_unit", "-DINSTRUCTION=%s -DOPERANDS=%d",
                           instruction, operands);
@@ -52,4 +66,19 @@ mp_kernel mp_kernel_special_unit(const char *instruction, int operands) {
 bool mp_mma_supported(int architecture, const mp_mma_instruction *instruction) {
     const bool fp8 = instruction->type[0] == 'e';
     return instruction->wgmma ? architecture == 90 : architecture >= (fp8 ? 89 : 80);
+}
+
+const mp_mma_instruction *mp_mma_of(bool wgmma, mp_dtype operands) {
+    static const mp_mma_instruction by[2][MP_DTYPE_COUNT] = {
+        {[MP_BF16] = {.type = "bf16", .result = "f32", .depth = 16},
+         [MP_FP16] = {.type = "f16", .result = "f32", .depth = 16},
+         [MP_E4M3] = {.type = "e4m3", .result = "f32", .depth = 32},
+         [MP_I8] = {.type = "s8", .result = "s32", .depth = 32}},
+        {[MP_BF16] = {.wgmma = true, .type = "bf16", .result = "f32", .depth = 16},
+         [MP_FP16] = {.wgmma = true, .type = "f16", .result = "f32", .depth = 16},
+         [MP_E4M3] = {.wgmma = true, .type = "e4m3", .result = "f32", .depth = 32},
+         [MP_I8] = {.wgmma = true, .type = "s8", .result = "s32", .depth = 32}},
+    };
+    const mp_mma_instruction *found = &by[wgmma][operands];
+    return found->type ? found : NULL;
 }

@@ -51,6 +51,12 @@ typedef struct mp_mma_instruction {
 /* wgmma exists on sm_90 alone; mma.sync takes 8-bit floats from sm_89 on. */
 bool mp_mma_supported(int architecture, const mp_mma_instruction *instruction);
 
+/* That which multiplies bf16, fp16, e4m3 or int8, 32 bytes of k at a time; NULL: of other formats. */
+const mp_mma_instruction *mp_mma_of(bool wgmma, mp_dtype operands);
+
+/* rates.cu: of "float" or "double"; of an instruction, and its operands. */
+mp_kernel mp_kernel_multiply_adds(const char *number);
+mp_kernel mp_kernel_products(const mp_mma_instruction *instruction, mp_dtype operands);
 /* steps: instructions chained. */
 mp_kernel mp_kernel_probe(const mp_mma_instruction *instruction, int steps);
 /* A float32 instruction of one or two operands, as PTX names it: "ex2.approx.ftz.f32". */

@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_BLOCKS = 1 << 16 };
-
 mp_u64 mp_confirmed_digest(const mp_tensor *tensor, int64_t row) {
     const int64_t n = mp_tensor_row_length(tensor);
     mp_u64 digest = 0;
@@ -94,9 +92,8 @@ void mp_confirmation_end(mp_confirmation *c) {
 
 /* Of rows whose sums lie one behind the other. */
 static mp_status compare(mp_offload *o, mp_confirm_params *params, mp_error *err) {
-    return mp_offload_launch(o, "offload/device/confirm.cu", "confirm_gemm",
-                             params->rows < MOST_BLOCKS ? params->rows : MOST_BLOCKS, MP_SCREEN_THREADS,
-                             params, err);
+    return mp_offload_launch(o, "offload/device/confirm.cu", "confirm_gemm", mp_blocks_in_turn(params->rows),
+                             MP_SCREEN_THREADS, params, err);
 }
 
 mp_status mp_confirm_piece(mp_offload *o, const mp_confirmation *c, CUdeviceptr sums, int64_t first,

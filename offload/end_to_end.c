@@ -32,10 +32,9 @@ static CUdeviceptr scratch(const pipeline *p, mp_scratch which) {
 
 /* Threads that take an element each, in turns where those are many. */
 static mp_status launch(const pipeline *p, const char *entry, int64_t elements, void *params, mp_error *err) {
-    enum { MOST_BLOCKS = 1 << 16 };
     const int64_t blocks = (elements + MP_ELEMENT_THREADS - 1) / MP_ELEMENT_THREADS;
-    return mp_offload_launch(p->o, STEPS_SOURCE, entry, blocks < MOST_BLOCKS ? blocks : MOST_BLOCKS,
-                             MP_ELEMENT_THREADS, params, err);
+    return mp_offload_launch(p->o, STEPS_SOURCE, entry, mp_blocks_in_turn(blocks), MP_ELEMENT_THREADS, params,
+                             err);
 }
 
 /* ---- memory ---- */
@@ -219,9 +218,5 @@ mp_status mp_offload_end_to_end(const mp_engine *self, const mp_case *c, const m
     MP_DO(expect_all(c, figures, mp_tensor_count(out) / c->M, err));
 out:
     free(p.map.memory);
-    if (status == MP_EMEMORY) return MP_EUNSUPPORTED;
-    if (status == MP_OK) return MP_OK;
-    mp_error_prefix(err, "judging on the device");
-    if (err) err->status = MP_EDEVICE;
-    return MP_EDEVICE;
+    return mp_offload_ended(p.o, status, err);
 }

@@ -145,11 +145,7 @@ out:
     mp_cross_check_end(&g.check);
     mp_grouped_gemm_end(&g.sums);
     if (status == MP_OK) return MP_OK;
-    if (status != MP_EMEMORY || begun) {
-        mp_error_prefix(err, "judging on the device");
-        if (err) err->status = MP_EDEVICE;
-        return MP_EDEVICE;
-    }
+    if (status != MP_EMEMORY || begun) return mp_offload_failed(o, err);
     mp_offload_drop(o);
     o->left_to_cpu++;
     return mp_gemm_float64(cpu, p, with_mass, visit, ctx, err);

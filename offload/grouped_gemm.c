@@ -8,7 +8,7 @@
 
 #define STAYING_BYTES ((size_t)512 << 20) /* of sums that need no landing: fewer pieces, each for all cores */
 
-enum { DECODE_THREADS = 256, MOST_BLOCKS = 1 << 16 };
+enum { DECODE_THREADS = 256 };
 
 static CUdeviceptr scratch(const mp_grouped_gemm *g, mp_scratch which) {
     return g->o->scratch[which].at;
@@ -144,8 +144,8 @@ static mp_status decode(const mp_grouped_gemm *g, const mp_device_operand *opera
                         int64_t first, int64_t count, CUdeviceptr to, mp_error *err) {
     mp_decode_params params = {
         .operand = *operand, .rows = rows, .to = to, .first = first, .count = count, .padded = g->padded};
-    return mp_offload_launch(g->o, DECODE_SOURCE, "decode", count < MOST_BLOCKS ? count : MOST_BLOCKS,
-                             DECODE_THREADS, &params, err);
+    return mp_offload_launch(g->o, DECODE_SOURCE, "decode", mp_blocks_in_turn(count), DECODE_THREADS, &params,
+                             err);
 }
 
 /* The columns of the weights of its experts. */

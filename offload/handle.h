@@ -114,12 +114,25 @@ bool mp_is_stored_float(mp_dtype dtype);
 mp_status mp_offload_stored_rows(mp_offload *offload, const mp_gemm_tasks *tasks, const mp_row_block *blocks,
                                  int64_t count, const mp_epilogue *epilogue, const int64_t *stored_row,
                                  mp_error *err);
+/* A block for each row (or so many elements): of many rows each takes some in turn. */
+static inline int64_t mp_blocks_in_turn(int64_t rows) {
+    const int64_t most = 1 << 16;
+    return rows < most ? rows : most;
+}
 /* Launches a kernel of mp_offload_texts, of one without options by its source and entry; params points to its
  * one argument. */
 mp_status mp_offload_launch_kernel(mp_offload *offload, const mp_kernel *kernel, int64_t blocks, int threads,
                                    void *params, mp_error *err);
 mp_status mp_offload_launch(mp_offload *offload, const char *source, const char *entry, int64_t blocks,
                             int threads, void *params, mp_error *err);
+
+/* ---- offload.c ---- */
+
+/* The judge has failed on the device, whatever *err says of it: waits, for nothing may land later. Returns
+ * MP_EDEVICE. */
+mp_status mp_offload_failed(mp_offload *offload, mp_error *err);
+/* The same of what ended with `status`, but MP_EUNSUPPORTED without memory, where the CPU can do it. */
+mp_status mp_offload_ended(mp_offload *offload, mp_status status, mp_error *err);
 
 /* ---- gemm_float64.c ---- */
 
@@ -136,6 +149,14 @@ mp_status mp_offload_measure_act(const mp_engine *self, const mp_act_screen *scr
                                  mp_error *err);
 mp_status mp_offload_measure_combine(const mp_engine *self, const mp_combine_screen *screen,
                                      mp_row_figures *figures, mp_error *err);
+
+/* ---- confirm_stages.c ---- */
+
+/* mp_engine's confirm_act and confirm_combine. */
+mp_status mp_offload_confirm_act(const mp_engine *self, const mp_act_bits *bits, const mp_tensor *got,
+                                 bool *equal, mp_error *err);
+mp_status mp_offload_confirm_combine(const mp_engine *self, const mp_combine_bits *bits, const mp_tensor *got,
+                                     bool *equal, mp_error *err);
 
 /* ---- end_to_end.c ---- */
 

@@ -14,6 +14,20 @@ static const char *engine_name(const mp_engine *self) {
     return o->name;
 }
 
+mp_status mp_offload_failed(mp_offload *o, mp_error *err) {
+    o->cuda->driver->cuStreamSynchronize(o->stream);
+    mp_error_prefix(err, "judging on the device");
+    if (err) err->status = MP_EDEVICE;
+    return MP_EDEVICE;
+}
+
+mp_status mp_offload_ended(mp_offload *o, mp_status status, mp_error *err) {
+    if (status == MP_OK) return MP_OK;
+    if (status != MP_EMEMORY) return mp_offload_failed(o, err);
+    o->cuda->driver->cuStreamSynchronize(o->stream);
+    return MP_EUNSUPPORTED;
+}
+
 mp_status mp_offload_open(int share, mp_offload **result, mp_error *err) {
     int ratio = 0;
     *result = NULL;
@@ -31,6 +45,8 @@ mp_status mp_offload_open(int share, mp_offload **result, mp_error *err) {
                             .measure_combine = mp_offload_measure_combine,
                             .predict_gemm = mp_offload_predict_gemm,
                             .confirm_gemm = mp_offload_confirm_gemm,
+                            .confirm_act = mp_offload_confirm_act,
+                            .confirm_combine = mp_offload_confirm_combine,
                             .end_to_end = mp_offload_end_to_end};
     MP_CU(cuDeviceGetAttribute(&ratio, CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO,
                                o->cuda->device));

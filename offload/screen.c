@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROOM_BYTES = 8 << 20, MOST_BLOCKS = 1 << 16 };
+enum { ROOM_BYTES = 8 << 20 };
 
 void mp_screening_plan(mp_screening *s, mp_grouped_gemm *g) {
     const mp_tensor *bias = s->asked->epilogue->bias;
@@ -67,8 +67,7 @@ mp_status mp_screening_begin(mp_offload *o, const mp_screening *s, const mp_scre
     params.n0 = p->piece->n0;
     params.n = p->piece->n;
     MP_CU(cuMemsetD8Async(params.figures, 0xFF, bytes, o->stream));
-    MP_DO(mp_offload_launch_kernel(o, &kernel, rows < MOST_BLOCKS ? rows : MOST_BLOCKS, MP_SCREEN_THREADS,
-                                   &params, err));
+    MP_DO(mp_offload_launch_kernel(o, &kernel, mp_blocks_in_turn(rows), MP_SCREEN_THREADS, &params, err));
     MP_CU(cuMemcpyDtoHAsync_v2(o->landing[p->landing], params.figures, bytes, o->stream));
     MP_CU(cuEventRecord(o->landed[p->landing], o->stream));
 out:

@@ -143,7 +143,7 @@ typedef struct mp_act_rule {
  * float64, |alpha g| u more). */
 MP_MEASURED double mp_gate_error(const mp_act_rule *r, double low, double high, double a, int roundings) {
     const double u = r->u, eps = r->eps, widest = fmax(fabs(low), fabs(high));
-    double error, own = 4 * 0x1p-53 * a;
+    double error = 0.0 / 0.0, own = 4 * 0x1p-53 * a;
     switch (r->form.function) {
     case MP_GATE_GELU:
     case MP_GATE_GELU_TANH:
@@ -151,7 +151,7 @@ MP_MEASURED double mp_gate_error(const mp_act_rule *r, double low, double high, 
         if (r->form.function == MP_GATE_GELU_TANH) error += widest / 2 * 0.45 * 2 * r->of_tanh * u;
         break;
     case MP_GATE_RELU2: error = u * a; break;
-    default:
+    case MP_GATE_SWISH:
         low = mp_gate_argument(&r->form, low);
         if (r->argument_rounds) {
             const double beta = r->form.beta,

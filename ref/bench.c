@@ -2,6 +2,7 @@
 #include "ref/bench.h"
 
 #include "base/clock.h"
+#include "cases/graph_tables.h"
 #include "ref/blas.h"
 #include "ref/engine.h"
 #include "ref/predict/gemm_fma.h"
@@ -118,8 +119,7 @@ mp_status mp_ref_bench(const mp_case *c, mp_ref_bench_result *r, mp_error *err) 
     if (c->scope != MP_SCOPE_ALL || c->layout != MP_ROUTE)
         return mp_fail(err, MP_EINPUT, "bench reference needs scope=all and layout=route");
     *r = (mp_ref_bench_result){.threads = omp_get_max_threads()};
-    const double operations_per_token =
-        2.0 * (double)c->topk * (double)(mp_case_w1_rows(c) * c->K + c->N * c->K);
+    const double operations_per_token = 2.0 * (double)c->topk * mp_case_products(c);
     mp_inputs in = {0};
     mp_trace trace = {0};
     double seconds = 0;

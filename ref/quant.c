@@ -27,24 +27,33 @@ mp_quant_pass mp_quant_pass_of(const mp_stage_call *call, mp_stage stage, mp_qua
 }
 
 /* What all rows have in common, of a scale that they share. */
-static mp_quant_unit unit_of_all(const mp_quant_pass *p, float *x) {
+static mp_quant_unit unit_of_all(const mp_quant_pass *p) {
+    enum { PIECE = 256 };
     const int64_t width = mp_tensor_row_length(p->from);
-    mp_quant_unit unit = mp_quant_unit_empty;
-    for (int64_t r = 0; r < p->rows; r++) {
-        const int64_t row = mp_quant_row(p, r);
-        if (row < 0) continue;
-        mp_decode_row_f32(p->from->dtype, p->from->data, row * width, width, x);
-        mp_quant_unit_add(&unit, x, width);
+    mp_quant_unit all = mp_quant_unit_empty;
+#pragma omp parallel
+    {
+        mp_quant_unit unit = mp_quant_unit_empty;
+        float x[PIECE];
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < p->rows; r++) {
+            const int64_t row = mp_quant_row(p, r);
+            for (int64_t k = 0; k < width && row >= 0; k += PIECE) {
+                const int64_t n = width - k < PIECE ? width - k : PIECE;
+                mp_decode_row_f32(p->from->dtype, p->from->data, row * width + k, n, x);
+                mp_quant_unit_add(&unit, x, n);
+            }
+        }
+#pragma omp critical(mp_quant_unit)
+        all = (mp_quant_unit){fmaxf(all.amax, unit.amax), fminf(all.min, unit.min), fmaxf(all.max, unit.max),
+                              all.has_nan || unit.has_nan};
     }
-    return unit;
+    return all;
 }
 
 mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void *ctx, mp_error *err) {
     const int64_t width = mp_tensor_row_length(p->from), groups = mp_blocks_of(width, p->group);
-    float *first_row = malloc((size_t)width * sizeof *first_row);
-    if (!first_row) return mp_fail(err, MP_EMEMORY, "quantise: no memory for %lld numbers", (long long)width);
-    const mp_quant_unit all = p->per == MP_PER_TENSOR ? unit_of_all(p, first_row) : mp_quant_unit_empty;
-    free(first_row);
+    const mp_quant_unit all = p->per == MP_PER_TENSOR ? unit_of_all(p) : mp_quant_unit_empty;
     bool failed = false;
 #pragma omp parallel
     {
@@ -79,14 +88,22 @@ mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void 
                   : MP_OK;
 }
 
+void mp_quant_store_scale(const mp_quant_pass *p, const mp_quant_span *s, double scale) {
+    if (p->per != MP_PER_TENSOR) {
+        mp_encode(p->scale->dtype, p->scale->data, s->scale_at, scale);
+        return;
+    }
+#pragma omp critical(mp_quant_scale) /* each span writes the same */
+    mp_encode(p->scale->dtype, p->scale->data, s->scale_at, scale);
+}
+
 static void quantise(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) {
     enum { PIECE = 256 };
     (void)ctx;
     const double made = mp_quant_scales(&p->q, s->unit).low;
     double scale = (double)p->q.given;
     if (p->scale) {
-#pragma omp critical(mp_quant_scale) /* where all rows share it, each writes the same */
-        mp_encode(p->scale->dtype, p->scale->data, s->scale_at, made);
+        mp_quant_store_scale(p, s, made);
         scale = mp_round_to(p->scale->dtype, made);
     }
     const mp_quant_range factor = mp_quant_factors(&p->q, s->unit, scale);

@@ -41,6 +41,8 @@ typedef struct mp_quant_span {
 } mp_quant_span;
 typedef void mp_quant_visit(void *ctx, const mp_quant_pass *p, const mp_quant_span *span);
 mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void *ctx, mp_error *err);
+/* Stores the scale that was made of a span. */
+void mp_quant_store_scale(const mp_quant_pass *p, const mp_quant_span *span, double scale);
 
 /* What a code of the span is multiplied by, for the stored scale. */
 static inline double mp_quant_step_of(const mp_quant_pass *p, double scale) {

@@ -112,7 +112,8 @@ static void widen(mp_dtype codes, uint8_t code, uint8_t *low, uint8_t *high) {
 static void codes_of(const mp_quantisation *q, mp_quant_range factor, int32_t zero, double x, uint8_t *low,
                      uint8_t *high) {
     const mp_dtype codes = mp_quantiser_codes(q->quantiser);
-    const mp_quant_range a = scaled(q, x, factor.low), b = scaled(q, x, factor.high);
+    const mp_quant_range a = scaled(q, x, factor.low),
+                         b = factor.high == factor.low ? a : scaled(q, x, factor.high);
     const bool no_number = isnan(a.low);
     if (no_number || isnan(b.low)) {
         nan_codes(q, zero, low, high);
@@ -121,6 +122,7 @@ static void codes_of(const mp_quantisation *q, mp_quant_range factor, int32_t ze
         return;
     }
     *low = *high = code_of(q, a.low, zero);
+    if (a.high == a.low && b.low == a.low && b.high == a.low) return;
     widen(codes, code_of(q, a.high, zero), low, high);
     widen(codes, code_of(q, b.low, zero), low, high);
     widen(codes, code_of(q, b.high, zero), low, high);
@@ -130,9 +132,9 @@ void mp_quant_codes(const mp_quantisation *q, const mp_quant_unit *unit, mp_quan
                     const float *x, int64_t n, uint8_t *low, uint8_t *high) {
     const mp_dtype codes = mp_quantiser_codes(q->quantiser);
     /* a block whose scale is 0 has no factor: nothing of it is left */
-    const bool nothing = q->quantiser == MP_QUANT_NVFP4 && factor.low == 0;
+    const bool nothing = q->quantiser == MP_QUANT_NVFP4 && factor.low == 0, open = mp_quant_is_open(q, unit);
     for (int64_t i = 0; i < n; i++) {
-        if (mp_quant_is_open(q, unit))
+        if (open)
             low[i] = lowest_code(codes), high[i] = largest_code(codes);
         else if (nothing)
             low[i] = high[i] = 0;
@@ -142,7 +144,7 @@ void mp_quant_codes(const mp_quantisation *q, const mp_quant_unit *unit, mp_quan
 }
 
 bool mp_quant_code_is_open(mp_dtype codes, uint8_t low, uint8_t high) {
-    return low == lowest_code(codes) && high == largest_code(codes);
+    return low != high && low == lowest_code(codes) && high == largest_code(codes);
 }
 
 bool mp_quant_code_fits(mp_dtype codes, uint64_t code, uint8_t low, uint8_t high) {

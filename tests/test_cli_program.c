@@ -164,7 +164,12 @@ static void a_run_tells_where_its_time_went(void **state) {
     (void)state;
     expect("moeparity bench suite --subject host --case 'M=4 topk=1 E=2 K=32 N=16' --case 'M=2 topk=1'", 0,
            "all cases\n", "");
-    assert_non_null(strstr(out, "GFLOP/s of dgemm\n"));
+    assert_non_null(strstr(out, "GFLOP/s\n"));
+    assert_null(strstr(out, "products of"));
+    expect("LD_PRELOAD=" MP_FAKE_GPU
+           " moeparity bench suite --subject cuda --case 'M=4 topk=1 E=2 K=32 N=16'",
+           1, "products of bf16 ", "");
+    assert_non_null(strstr(out, " GB/s to it, "));
     expect("moeparity bench suite --subject host --strict --golden ok.h5 --case 'M=2 topk=1'", 2, "",
            "moeparity: ");
     expect("moeparity bench suite", 2, "", "moeparity: no cases");

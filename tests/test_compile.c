@@ -343,8 +343,6 @@ static void every_scheme_compiles(void **state) {
 /* Families that the other tests leave out, where this NVRTC knows them: each kernel source once. */
 static void every_architecture_compiles(void **state) {
     (void)state;
-    static const mp_mma_instruction bf16 = {false, "bf16", "f32", 16, false},
-                                    e4m3 = {false, "e4m3", "f32", 32, false};
     static const int others[] = {86, 87, 88, 89, 103, 110, 120, 121};
     for (size_t a = 0; a < sizeof others / sizeof *others; a++) {
         mp_case c = mp_case_default();
@@ -354,9 +352,22 @@ static void every_architecture_compiles(void **state) {
         add_gemm(others[a], (mp_tile){16, 32, 32, 1, 4, 2}, MP_BF16, 99, true, false);
         add(others[a], mp_kernel_activation(&c), 0, false);
         add(others[a], mp_kernel_combine(MP_BF16, 2, 512, false, false), 0, false);
-        add(others[a], mp_kernel_probe(&bf16, 2), 0, false);
-        if (others[a] >= 89) add(others[a], mp_kernel_probe(&e4m3, 2), 0, false);
+        add(others[a], mp_kernel_probe(mp_mma_of(false, MP_BF16), 2), 0, false);
+        add(others[a], mp_kernel_products(mp_mma_of(false, MP_BF16), MP_BF16), 0, false);
+        if (others[a] >= 89) add(others[a], mp_kernel_probe(mp_mma_of(false, MP_E4M3), 2), 0, false);
     }
+    run_jobs();
+}
+
+/* What a device can do at best is not what it can do with spilled registers. */
+static void rates_do_not_spill(void **state) {
+    (void)state;
+    static const mp_dtype operands[] = {MP_BF16, MP_FP16, MP_E4M3, MP_I8};
+    for (size_t i = 0; i < sizeof operands / sizeof *operands; i++)
+        for (int wgmma = 0; wgmma < 2; wgmma++)
+            add(90, mp_kernel_products(mp_mma_of(wgmma, operands[i]), operands[i]), 0, false);
+    add(90, mp_kernel_multiply_adds("float"), 0, false);
+    add(90, mp_kernel_multiply_adds("double"), 0, false);
     run_jobs();
 }
 
@@ -380,6 +391,7 @@ int main(void) {
         cmocka_unit_test(other_kernels_compile),
         cmocka_unit_test(every_stage_compiles),
         cmocka_unit_test(every_scheme_compiles),
+        cmocka_unit_test(rates_do_not_spill),
         cmocka_unit_test(every_architecture_compiles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

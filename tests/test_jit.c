@@ -2,6 +2,7 @@
 /* The compiler behind the kernels: what it reports, what it refuses, and the cache of what it made.
  * test_compile.c compiles all there is; this takes a moment, sanitized too. Needs NVRTC, no GPU. */
 #include "kernels/driver.h"
+#include "kernels/includes.h"
 #include "kernels/jit.h"
 #include "kernels/report.h"
 #include "kernels/stage/stage.h"
@@ -107,6 +108,83 @@ static void reports_are_kept_too(void **state) {
     assert_int_equal(count_registers(&kernel), registers);
 }
 
+/* A source, two texts that it reaches, and one that it names in no line that includes. */
+enum { SOURCE, OUTER, INNER, STRANGER, TEXTS };
+static struct mp_device_text files[TEXTS];
+static const mp_device_texts own_texts = {files, TEXTS};
+
+static void write_own_texts(void) {
+    files[SOURCE] = (struct mp_device_text){"x/source.cu", "// #include \"x/stranger.h\"\n"
+                                                           "#include \"x/outer.h\"\n"
+                                                           "extern \"C\" __global__ void f(int *y) "
+                                                           "{ *y = inner(); }\n"};
+    files[OUTER] = (struct mp_device_text){"x/outer.h", "#pragma once\n\n"
+                                                        "#ifdef ABSENT\n"
+                                                        "#include \"x/absent.h\"\n"
+                                                        "#endif\n"
+                                                        "\t# include  \"x/inner.h\" // at the end"};
+    files[INNER] = (struct mp_device_text){"x/inner.h", "#pragma once\n"
+                                                        "#include \"x/outer.h\"\n"
+                                                        "__device__ int inner() { return 1; }\n"};
+    files[STRANGER] = (struct mp_device_text){"x/stranger.h", "// one\n"};
+}
+
+static void texts_are_found_through_others(void **state) {
+    (void)state;
+    const struct mp_device_text *found[MP_MAX_INCLUDES];
+    write_own_texts();
+    assert_int_equal(mp_device_includes(&own_texts, "x/source.cu", found), 3);
+    for (int i = SOURCE; i <= INNER; i++) assert_ptr_equal(found[i], &files[i]);
+    assert_int_equal(mp_device_includes(&own_texts, "x/inner.h", found), 2);
+    assert_int_equal(mp_device_includes(&own_texts, "x/source", found), 0);
+
+    struct mp_device_text chain[MP_MAX_INCLUDES + 1];
+    char names[MP_MAX_INCLUDES + 1][8], lines[MP_MAX_INCLUDES + 1][32];
+    for (int i = 0; i <= MP_MAX_INCLUDES; i++) {
+        snprintf(names[i], sizeof names[i], "%d", i);
+        snprintf(lines[i], sizeof lines[i], "#include \"%d\"", i + 1);
+        chain[i] = (struct mp_device_text){names[i], lines[i]};
+    }
+    const mp_device_texts longest = {chain, MP_MAX_INCLUDES}, longer = {chain, MP_MAX_INCLUDES + 1};
+    assert_int_equal(mp_device_includes(&longest, "0", found), MP_MAX_INCLUDES);
+    assert_int_equal(mp_device_includes(&longer, "0", found), -1);
+}
+
+/* Logs in the cache after another request for the kernel of own_texts. */
+static int count_logs(const char *options) {
+    mp_kernel kernel = {.texts = &own_texts, .source = "x/source.cu", .entry = "f"};
+    int count = 0;
+    char *log = NULL;
+    mp_error err = {0};
+    strcpy(kernel.options, options);
+    if (mp_jit_log(&kernel, 90, &log, &err) != MP_OK) fail_msg("%s", err.text);
+    free(log);
+    FILE *list = popen("ls \"$MOEPARITY_CACHE\"/*.log | wc -l", "r");
+    assert_non_null(list);
+    assert_int_equal(fscanf(list, "%d", &count), 1);
+    pclose(list);
+    return count;
+}
+
+/* A change of what a kernel includes compiles it again, of any other text not. */
+static void the_key_covers_what_is_included(void **state) {
+    (void)state;
+    write_own_texts();
+    const int first = count_logs("");
+    files[STRANGER].text = "// two\n";
+    assert_int_equal(count_logs(""), first);
+    files[INNER].text = "__device__ int inner() { return 2; }\n";
+    assert_int_equal(count_logs(""), first + 1);
+    files[OUTER].text = "#include \"x/inner.h\"\n";
+    assert_int_equal(count_logs(""), first + 2);
+    files[SOURCE].text =
+        "#include \"x/outer.h\"\nextern \"C\" __global__ void f(int *y) { *y = -inner(); }\n";
+    assert_int_equal(count_logs(""), first + 3);
+    assert_int_equal(count_logs("-DX"), first + 4);
+    write_own_texts();
+    assert_int_equal(count_logs(""), first + 4);
+}
+
 int main(void) {
     const mp_nvrtc *nvrtc;
     mp_error err = {0};
@@ -117,9 +195,14 @@ int main(void) {
     }
     if (!mkdtemp(folder) || setenv("MOEPARITY_CACHE", folder, 1) != 0) return 1;
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(the_report_is_read),    cmocka_unit_test(errors_name_the_line),
-        cmocka_unit_test(cache_survives_damage), cmocka_unit_test(an_unknown_architecture_is_unsupported),
-        cmocka_unit_test(no_option_is_dropped),  cmocka_unit_test(reports_are_kept_too),
+        cmocka_unit_test(the_report_is_read),
+        cmocka_unit_test(errors_name_the_line),
+        cmocka_unit_test(cache_survives_damage),
+        cmocka_unit_test(an_unknown_architecture_is_unsupported),
+        cmocka_unit_test(no_option_is_dropped),
+        cmocka_unit_test(reports_are_kept_too),
+        cmocka_unit_test(texts_are_found_through_others),
+        cmocka_unit_test(the_key_covers_what_is_included),
     };
     const int failed = cmocka_run_group_tests(tests, NULL, NULL);
     snprintf(command, sizeof command, "rm -r '%s'", folder);

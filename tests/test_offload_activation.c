@@ -90,8 +90,18 @@ static void exp_is_within_an_ulp(void **state) {
     assert_true(mp_exp64(-745.13321910194110) == 0x1p-1074 && mp_exp64(-745.2) == 0);
 }
 
+/* A function that somebody has added elsewhere alone is no swish. */
+static void what_is_not_known_is_no_number(void **state) {
+    (void)state;
+    const mp_act_form unknown = {.function = (mp_gate_function)99, .beta = 1};
+    const mp_act_rule rule = {.form = unknown, .u = 0x1p-24, .eps = 0x1p-22};
+    assert_true(isnan(mp_act64_at(&unknown, 1, 0)));
+    assert_true(isnan(mp_gate_error(&rule, 1, 1, 1, 0)));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(within_the_bound_of_both),
-                                       cmocka_unit_test(exp_is_within_an_ulp)};
+                                       cmocka_unit_test(exp_is_within_an_ulp),
+                                       cmocka_unit_test(what_is_not_known_is_no_number)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

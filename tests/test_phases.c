@@ -57,7 +57,7 @@ static void phases_are_told_apart(void **state) {
 /* With rates of 1 a floor is its bytes, or operations. */
 static void floors_count_bytes_and_operations(void **state) {
     (void)state;
-    const mp_cpu_rates one = {1, 1};
+    const mp_floor_rates one = {.cpu = {1, 1}};
     mp_error err = {0};
     double few[MP_PHASE_COUNT], many[MP_PHASE_COUNT], coded[MP_PHASE_COUNT];
     mp_case c = case_of("M=32 topk=2 E=4 K=96 N=64");
@@ -66,7 +66,7 @@ static void floors_count_bytes_and_operations(void **state) {
                  inputs = 2.0 * (32 * 96 + 4 * 128 * 96 + 4 * 96 * 64) + 32 * 2 * (4 + 4);
     assert_true(few[MP_PHASE_RUN] == gemms && few[MP_PHASE_JUDGE] == 2 * gemms);
     assert_true(few[MP_PHASE_MODEL] == gemms && few[MP_PHASE_INPUTS] == inputs);
-    assert_true(few[MP_PHASE_OTHER] == 0 && few[MP_PHASE_LOOK] == 0);
+    assert_true(few[MP_PHASE_OTHER] == 0 && few[MP_PHASE_LOOK] == few[MP_PHASE_DOWNLOAD]);
     c = case_of("M=320 topk=2 E=4 K=96 N=64");
     assert_int_equal(mp_phase_floors(&c, &one, many, &err), MP_OK);
     assert_true(many[MP_PHASE_JUDGE] == 10 * few[MP_PHASE_JUDGE]);
@@ -76,6 +76,53 @@ static void floors_count_bytes_and_operations(void **state) {
     c = case_of("M=32 topk=2 E=4 K=96 N=64 filter=0.5"); /* of filtered slots nothing is computed */
     assert_int_equal(mp_phase_floors(&c, &one, many, &err), MP_OK);
     assert_true(many[MP_PHASE_RUN] > 0 && many[MP_PHASE_RUN] < gemms);
+}
+
+/* On a device each phase by the rate of what it needs there: told apart by rates that are powers of two. */
+static void floors_of_a_device(void **state) {
+    (void)state;
+    enum { COPIED = 2, UP = 4, DOWN = 8, FLOAT32 = 16, FLOAT64 = 32, BF16 = 64, E4M3 = 128 };
+    mp_floor_rates there = {.cpu = {1, 1},
+                            .device = {COPIED, UP, DOWN, FLOAT32, FLOAT64},
+                            .subject_there = true,
+                            .judge_there = true};
+    there.device.products[MP_BF16] = BF16;
+    there.device.products[MP_E4M3] = E4M3;
+    mp_error err = {0};
+    double s[MP_PHASE_COUNT];
+    mp_case c = case_of("M=4096 topk=2 E=2 K=256 N=256");
+    assert_int_equal(mp_phase_floors(&c, &there, s, &err), MP_OK);
+    const double slots = 4096 * 2, up = 2.0 * slots * 512 * 256, down = 2.0 * slots * 256 * 256,
+                 inputs = 2.0 * (4096 * 256 + 2 * 512 * 256 + 2 * 256 * 256) + slots * (4 + 4),
+                 steps = 2.0 * (slots * (512 + 256) + slots * 256 + 4096 * 256); /* act and combine */
+    assert_true(s[MP_PHASE_UPLOAD] == inputs / UP &&
+                s[MP_PHASE_INPUTS] == inputs); /* too small for the GPU */
+    assert_true(s[MP_PHASE_JUDGE] == 2 * (up + down) / FLOAT64);
+    assert_true(s[MP_PHASE_PREDICT] == (up + down) / FLOAT64);
+    assert_true(s[MP_PHASE_DOWNLOAD] == s[MP_PHASE_LOOK] * COPIED / DOWN);
+    assert_true(s[MP_PHASE_COMPARE] == s[MP_PHASE_LOOK]);
+    /* Both GEMMs take longer to compute than to move, the other stages have nothing but bytes. */
+    assert_true(s[MP_PHASE_RUN] > (up + down) / BF16 + steps / COPIED);
+    assert_true(s[MP_PHASE_RUN] < (up + down) / BF16 + 1.1 * steps / COPIED); /* and align */
+    there.device.products[MP_BF16] = 1e30;
+    const double computing = s[MP_PHASE_RUN];
+    assert_int_equal(mp_phase_floors(&c, &there, s, &err), MP_OK);
+    assert_true(s[MP_PHASE_RUN] < computing && s[MP_PHASE_RUN] > 1.5 * steps / COPIED); /* by bytes alone */
+    there.judge_there = false;
+    assert_int_equal(mp_phase_floors(&c, &there, s, &err), MP_OK);
+    assert_true(s[MP_PHASE_JUDGE] == 2 * (up + down) && s[MP_PHASE_PREDICT] == up + down);
+    there.judge_there = true;
+    c = case_of("M=4096 topk=2 E=2 K=256 N=256 dtype=fp32");
+    assert_int_equal(mp_phase_floors(&c, &there, s, &err), MP_OK);
+    assert_true(s[MP_PHASE_PREDICT] == (up + down) / FLOAT32);
+    assert_true(s[MP_PHASE_RUN] > (up + down) / FLOAT32);
+    /* Weights that the device makes do not travel. */
+    c = case_of("M=1 topk=2 E=64 K=1024 N=1024");
+    assert_int_equal(mp_phase_floors(&c, &there, s, &err), MP_OK);
+    assert_true(s[MP_PHASE_UPLOAD] == (2.0 * 1024 + 2 * (4 + 4)) / UP);
+    /* Of two experts of 64 are read. */
+    assert_true(s[MP_PHASE_RUN] > 2 * 2.0 * 3 * 1024 * 1024 / COPIED &&
+                s[MP_PHASE_RUN] < 1.1 * 2 * 2.0 * 3 * 1024 * 1024 / COPIED);
 }
 
 /* The longest first; the floor of what cannot have been done in its time is left out; sums at the end. */
@@ -131,6 +178,7 @@ static void the_table_tells_all_of_a_run(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(phases_are_all_of_a_case), cmocka_unit_test(phases_are_told_apart),
-        cmocka_unit_test(floors_count_bytes_and_operations), cmocka_unit_test(the_table_tells_all_of_a_run)};
+        cmocka_unit_test(floors_count_bytes_and_operations), cmocka_unit_test(floors_of_a_device),
+        cmocka_unit_test(the_table_tells_all_of_a_run)};
     return cmocka_run_group_tests_name("reports.phases", tests, NULL, NULL);
 }

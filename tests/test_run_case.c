@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Faults that show only in a later run of a case: a repeat, a variant, a token alone. Whatever run they are
  * in, the case must not pass. And what a case's runs take and tell. */
+#include "base/host_memory.h"
 #include "harness/progress.h"
 #include "harness/run/memory.h"
 #include "moeparity/matrix.h"

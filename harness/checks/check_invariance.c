@@ -35,7 +35,7 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
     if (status == MP_OK) {
         const mp_side a = {&s->row->c, &s->offer.contract, &s->first, token},
                       b = {&c, &offer->contract, &left.trace, NULL};
-        status = mp_session_compare(&a, &b, &left, count, in.t[MP_TOPK_IDS].data, false, &found, err);
+        status = mp_session_compare(s, &a, &b, &left, count, in.t[MP_TOPK_IDS].data, false, &found, err);
     }
     if (status == MP_EUNSUPPORTED) {
         mp_check_not_judged(s->v, check, "%s: %s", what, err ? err->text : "");

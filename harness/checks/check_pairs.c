@@ -52,7 +52,8 @@ static mp_status inputs_of(const mp_session *s, const mp_case *variant, mp_input
  * NULL: there is none. */
 static const char *hidden_by(const mp_trace *smaller, const mp_trace *first) {
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (first->t[id].data && smaller->t[id].rank == 0 && mp_tensors[id].rows != MP_ROWS_CHUNK)
+        if (mp_trace_shows(first, (mp_tensor_id)id) && smaller->t[id].rank == 0 &&
+            mp_tensors[id].rows != MP_ROWS_CHUNK)
             return mp_tensor_name((mp_tensor_id)id);
     return NULL;
 }
@@ -67,7 +68,7 @@ static mp_status run_once(mp_session *s, mp_subject *subject, const mp_case *var
         const bool all = variant->M == s->row->c.M;
         const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
                       b = {variant, &offer->contract, &left.trace, NULL};
-        status = mp_session_compare(&a, &b, &left, variant->M, s->in->t[MP_TOPK_IDS].data,
+        status = mp_session_compare(s, &a, &b, &left, variant->M, s->in->t[MP_TOPK_IDS].data,
                                     all && mp_session_same_align(s, variant, &left.trace), found, err);
         *hidden = all ? NULL : hidden_by(&left.trace, &s->first);
     }

@@ -10,37 +10,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* `before`: the first run, or what of it is compared. */
-static mp_status compare(const mp_session *s, const mp_trace *before, mp_left *again, mp_comparison *found,
-                         mp_error *err) {
-    const mp_side a = {&s->row->c, &s->offer.contract, before, NULL},
+static mp_status compare(mp_session *s, mp_left *again, mp_comparison *found, mp_error *err) {
+    const mp_side a = {&s->row->c, &s->offer.contract, &s->first, NULL},
                   b = {&s->row->c, &s->offer.contract, &again->trace, NULL};
-    return mp_session_compare(&a, &b, again, s->row->c.M, s->in->t[MP_TOPK_IDS].data,
+    return mp_session_compare(s, &a, &b, again, s->row->c.M, s->in->t[MP_TOPK_IDS].data,
                               mp_session_same_align(s, &s->row->c, &again->trace), found, err);
 }
 
 /* What the contract promises to repeat, of a run whose bits as a whole need not. */
-static mp_status compare_promised(const mp_session *s, mp_left *again, mp_comparison *found, mp_error *err) {
-    mp_trace before = s->first; /* a view without what no order is promised of */
-    bool repeats = true;        /* what a stage makes of numbers that differ from run to run differs too */
+static mp_status compare_promised(mp_session *s, mp_left *again, mp_comparison *found, mp_error *err) {
+    bool repeats = true; /* what a stage makes of numbers that differ from run to run differs too */
     for (int stage = 0; stage < MP_STAGE_COUNT; stage++) {
         const mp_stage_promise *promise = &s->offer.contract.promise[stage];
         /* align's order decides no bits of what does not depend on the batch */
         const bool sorts = stage == MP_ALIGN && s->offer.contract.promise[MP_GATE_UP].batch_invariant;
         if (!mp_case_has_stage(&s->row->c, (mp_stage)stage)) continue;
         repeats = repeats && (promise->deterministic || sorts);
-        for (int id = 0; id < MP_TENSOR_COUNT && !(repeats && promise->deterministic); id++)
-            if (mp_stage_writes(&s->row->c, (mp_stage)stage) & MP_IN_SET(id)) {
-                before.t[id].data = NULL;
-                before.row_digest[id] = NULL;
-            }
+        if (!repeats || !promise->deterministic)
+            found->left_out |= mp_stage_writes(&s->row->c, (mp_stage)stage);
     }
-    return compare(s, &before, again, found, err);
+    return compare(s, again, found, err);
 }
 
-mp_status mp_compare_repeated(const mp_session *s, mp_left *again, mp_comparison *found, mp_error *err) {
-    return s->deterministic ? compare(s, &s->first, again, found, err)
-                            : compare_promised(s, again, found, err);
+mp_status mp_compare_repeated(mp_session *s, mp_left *again, mp_comparison *found, mp_error *err) {
+    return s->deterministic ? compare(s, again, found, err) : compare_promised(s, again, found, err);
 }
 
 /* A second run where bits need not repeat: it must keep its bounds like the first, and repeat what the
@@ -62,7 +55,7 @@ static mp_status follows_poison(mp_session *s, bool *follows, mp_error *err) {
         mp_comparison found = {0};
         mp_status status = mp_session_run(s, "repeat", s->options->subject, &s->row->c, s->in,
                                           k ? MP_POISON_B : MP_POISON_A, &again, err);
-        if (status == MP_OK) status = compare(s, &s->first, &again, &found, err);
+        if (status == MP_OK) status = compare(s, &again, &found, err);
         mp_left_destroy(&again);
         if (status != MP_OK) return status;
         changed[k] = found.differing > 0;
@@ -106,8 +99,8 @@ static mp_status repeat_once(mp_session *s, repeats *r, uint32_t poison, mp_comp
     snprintf(what, sizeof what, "run %d", ++r->runs + 1);
     mp_status status = mp_session_run(s, what, s->options->subject, &s->row->c, s->in, poison, &again, err);
     if (status == MP_OK)
-        status = r->bitwise ? compare(s, &s->first, &again, &found, err)
-                            : judge_unordered(s, &again, poison, &found, err);
+        status =
+            r->bitwise ? compare(s, &again, &found, err) : judge_unordered(s, &again, poison, &found, err);
     mp_left_destroy(&again);
     if (status != MP_OK) return status;
     r->compared = r->runs == 1 || found.compared < r->compared ? found.compared : r->compared;

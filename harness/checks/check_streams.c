@@ -95,7 +95,7 @@ static mp_status compare_bits(const lanes *l, const numbers *n, mp_check check, 
     const mp_side alone = {&s->row->c, &s->offer.contract, n->alone, NULL},
                   now = {&s->row->c, &s->offer.contract, &left->trace, NULL};
     const mp_status status =
-        mp_session_compare(&alone, &now, left, s->row->c.M, n->in.t[MP_TOPK_IDS].data,
+        mp_session_compare(s, &alone, &now, left, s->row->c.M, n->in.t[MP_TOPK_IDS].data,
                            mp_session_same_align(s, &s->row->c, &left->trace), &found, err);
     if (status == MP_OK) mp_session_expect_equal(s, check, what, &found);
     return status;

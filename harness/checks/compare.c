@@ -7,6 +7,7 @@
 #include "cases/slots.h"
 #include "harness/phases.h"
 #include "harness/verdict_make.h"
+#include "moeparity/space.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -14,8 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Whether a side has the tensor, or what of it can be compared. */
-static bool shows(const mp_trace *trace, int id) {
+bool mp_trace_shows(const mp_trace *trace, mp_tensor_id id) {
     return trace->t[id].data || trace->row_digest[id];
 }
 
@@ -59,7 +59,8 @@ typedef struct comparison {
     int64_t tokens;
     const int32_t *ids;
     unsigned char *differs; /* [tokens], or NULL */
-    bool undecided;
+    bool numbers_gone, undecided;
+    int64_t rows_alone;
 } comparison;
 
 /* Align's tensors: rows by chunk, the same on both sides; what lies behind num_tokens_post_padded where the
@@ -91,14 +92,32 @@ static bool same_digests(const comparison *k, mp_tensor_id id, int64_t row_a, in
     return a && b && a[row_a] == b[row_b];
 }
 
+/* Whether a row's numbers are there. Those of another run, which has stood in for this one, may differ. */
+static bool has_row(const mp_side *side, mp_tensor_id id, int64_t row, bool sure) {
+    const mp_tensor *t = &side->trace->t[id];
+    const uint64_t *digest = side->trace->row_digest[id];
+    return t->data && (sure || !digest ||
+                       mp_space_row_digest(mp_tensor_row(t, row), mp_tensor_row_bytes(t)) == digest[row]);
+}
+
+/* A row that differs in some element; where -0 may stand for +0 not even that is known. */
+static void differs_somewhere(comparison *k, mp_difference *d, int64_t row) {
+    if (d->any_zero) return;
+    k->rows_alone++;
+    d->compared += d->where->width;
+    d->max_abs = NAN;
+    mp_difference_element(d, row, -1, 0, 0);
+}
+
 /* A row on both sides, by its digests where they are enough; a picture is made of numbers. */
 static void compare_row(comparison *k, mp_tensor_id id, mp_difference *d, int64_t row, int64_t row_a,
                         int64_t row_b) {
-    const mp_tensor *ta = &k->a->trace->t[id], *tb = &k->b->trace->t[id];
     if (!d->picture && same_digests(k, id, row_a, row_b))
         d->compared += d->where->width;
-    else if (ta->data && tb->data)
-        mp_difference_row(d, row, ta, row_a, tb, row_b);
+    else if (has_row(k->a, id, row_a, d->picture) && has_row(k->b, id, row_b, d->picture))
+        mp_difference_row(d, row, &k->a->trace->t[id], row_a, &k->b->trace->t[id], row_b);
+    else if (k->numbers_gone)
+        differs_somewhere(k, d, row);
     else
         k->undecided = true;
 }
@@ -193,21 +212,37 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
     mp_status status = MP_EMEMORY;
     const mp_phase before = mp_phase_enter(MP_PHASE_COMPARE);
     int64_t *row_a = slot_rows(a, err), *row_b = row_a ? slot_rows(b, err) : NULL;
-    *found = (mp_comparison){.differs = found->differs, .stages = found->stages};
+    const mp_comparison given = {.differs = found->differs,
+                                 .stages = found->stages,
+                                 .left_out = found->left_out,
+                                 .numbers_gone = found->numbers_gone};
+    *found = given;
     if (!row_a || !row_b) goto out;
-    comparison k = {a, b, row_a, row_b, tokens, ids, found->differs, false};
+    comparison k = {.a = a,
+                    .b = b,
+                    .row_a = row_a,
+                    .row_b = row_b,
+                    .tokens = tokens,
+                    .ids = ids,
+                    .differs = given.differs,
+                    .numbers_gone = given.numbers_gone};
     status = MP_OK;
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK && !k.undecided; id++) {
         const mp_rows rows = mp_tensors[id].rows;
-        if (!shows(a->trace, id) || !shows(b->trace, id)) continue;
+        if (found->left_out & MP_IN_SET(id)) continue;
+        if (!mp_trace_shows(a->trace, (mp_tensor_id)id) || !mp_trace_shows(b->trace, (mp_tensor_id)id))
+            continue;
         if (!is_comparable(a->c, b->c, (mp_tensor_id)id)) continue;
         if ((rows == MP_ROWS_CHUNK && align) || rows == MP_ROWS_TOKEN ||
             (rows == MP_ROWS_CACHE && rows_known(a) && rows_known(b)))
             status = compare_tensor(&k, (mp_tensor_id)id, found, err);
     }
     found->bits_equal = found->differing == 0 && found->compared > 0;
-    if (k.undecided)
-        *found = (mp_comparison){.undecided = true, .differs = found->differs, .stages = found->stages};
+    found->rows_alone = k.rows_alone;
+    if (k.undecided) {
+        *found = given;
+        found->undecided = true;
+    }
 out:
     free(row_b);
     free(row_a);
@@ -282,7 +317,7 @@ bool mp_resultless_rows_kept(const mp_case *c, const mp_contract *contract, cons
     const int64_t slots = mp_case_slots(c);
     int64_t most_rows = slots;
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (shows(trace, id) && mp_tensor_rows(&trace->t[id]) > most_rows)
+        if (mp_trace_shows(trace, (mp_tensor_id)id) && mp_tensor_rows(&trace->t[id]) > most_rows)
             most_rows = mp_tensor_rows(&trace->t[id]);
     int64_t *slot_of = malloc((size_t)most_rows * sizeof *slot_of),
             *row = malloc((size_t)slots * sizeof *row);
@@ -295,7 +330,7 @@ bool mp_resultless_rows_kept(const mp_case *c, const mp_contract *contract, cons
         const mp_stage stage = (mp_stage)s;
         const mp_tensor_id id = mp_stage_output(c, stage);
         const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
-        if (!mp_case_has_stage(c, stage) || !mp_stage_rows_are_slots(stage) || !shows(trace, (int)id))
+        if (!mp_case_has_stage(c, stage) || !mp_stage_rows_are_slots(stage) || !mp_trace_shows(trace, id))
             continue;
         if (!cache || rows_known(&(mp_side){c, contract, trace, NULL})) {
             kept = rows_are_kept(c, contract, stage, ids, trace, row, slot_of, poison, text, size);

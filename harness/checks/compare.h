@@ -22,6 +22,8 @@ typedef struct mp_comparison {
     bool bits_equal;
     bool undecided; /* digests of rows differ, and a side has not got the numbers: nothing else is filled */
     int64_t compared, differing;
+    int64_t
+        rows_alone; /* of `differing`: rows, counted as an element each, of which digests alone are left */
     double max_abs; /* NaN-sticky; of the tensors with numbers */
     mp_stage stage; /* of the first difference: where it begins */
     char first[MP_DIFFERENCE_TEXT_MAX], pattern[MP_WHERE_TEXT_MAX]; /* "" when equal */
@@ -30,14 +32,20 @@ typedef struct mp_comparison {
     /* Given by the caller, or NULL: of whose stages the figures of predicted bits become those of this
      * comparison, and whose pictures get its steps. */
     mp_verdict *stages;
+    mp_tensor_set left_out; /* given by the caller: these are not compared */
+    bool numbers_gone;      /* given by the caller: no more numbers than there are can be had */
 } mp_comparison;
+
+/* Whether a side has the tensor, or digests of its rows. */
+bool mp_trace_shows(const mp_trace *trace, mp_tensor_id id);
 
 /* Compares what both sides have of every tensor, slot by slot or token by token, for `tokens` tokens; rows of
  * filtered slots where the contract says that they are zeros. With `align` also the tensors that have a row a
  * chunk (same case on both sides). ids are the topk_ids of the tokens compared, in side a's order of
- * comparison [tokens, topk]. Fills *found, which starts zeroed but for `differs` and `stages`. Two NaN of
+ * comparison [tokens, topk]. Fills *found, which starts zeroed but for what the caller gives. Two NaN of
  * different bits differ. Rows whose digests are equal are equal; where these differ the numbers must be
- * there. */
+ * there, and be those of which the digest is: else the comparison is undecided, or with `numbers_gone` the
+ * row differs, nobody knows in which element. */
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,
                      mp_comparison *found, mp_error *err);
 

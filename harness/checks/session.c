@@ -3,6 +3,7 @@
 
 #include "cases/case_tools.h"
 #include "harness/answers.h"
+#include "harness/checks/first_run.h"
 #include "harness/judge/judge.h"
 #include "harness/phases.h"
 #include "harness/subjects/copies.h"
@@ -10,6 +11,7 @@
 #include "harness/progress.h"
 #include "ref/contract_words.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp_case *c, mp_offer *offer,
@@ -96,13 +98,16 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
     return mp_session_judge(s, &run, MP_JUDGE_ALIGN, MP_CHECK_COUNT, what, NULL, err);
 }
 
-mp_status mp_session_compare(const mp_side *a, const mp_side *b, mp_left *left, int64_t tokens,
+mp_status mp_session_compare(mp_session *s, const mp_side *a, const mp_side *b, mp_left *left, int64_t tokens,
                              const int32_t *ids, bool align, mp_comparison *found, mp_error *err) {
     mp_status status = MP_OK;
     if (found->stages) status = mp_left_fetch(left, err); /* figures of equal numbers too */
+    if (status == MP_OK) status = mp_rows_digest_like(a->trace, &left->trace, err);
     if (status == MP_OK) status = mp_compare(a, b, tokens, ids, align, found, err);
     if (status != MP_OK || !found->undecided) return status;
     status = mp_left_fetch(left, err);
+    if (status == MP_OK && a->trace == &s->first) status = mp_first_run_recall(s, err);
+    found->numbers_gone = true;
     return status == MP_OK ? mp_compare(a, b, tokens, ids, align, found, err) : status;
 }
 
@@ -165,8 +170,13 @@ mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_par
 void mp_session_expect_equal(mp_session *s, mp_check check, const char *what, const mp_comparison *found) {
     if (found->differing == 0) return;
     mp_begins(s->v, found->stage, found->stage, found->pattern);
-    mp_check_fail(s->v, check, "%s: %lld of %lld elements differ, first %s", what,
-                  (long long)found->differing, (long long)found->compared, found->first);
+    char alone[160] = "";
+    if (found->rows_alone > 0)
+        snprintf(alone, sizeof alone,
+                 "; %lld rows are told by their digests: the first run did not come again",
+                 (long long)found->rows_alone);
+    mp_check_fail(s->v, check, "%s: %lld of %lld elements differ, first %s%s", what,
+                  (long long)found->differing, (long long)found->compared, found->first, alone);
 }
 
 bool mp_session_same_align(const mp_session *s, const mp_case *c, const mp_trace *trace) {

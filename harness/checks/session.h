@@ -20,7 +20,7 @@ typedef struct mp_session {
                             they were; of a case on a device that is asked once, at its end */
     mp_offer offer;      /* of the subject for row->c */
     bool deterministic, batch_invariant; /* every stage of the case promises it */
-    mp_trace first;                      /* the run with poison A: the one that is judged */
+    mp_trace first; /* the run with poison A: the one that is judged, and then of a large one its digests */
     const mp_engine *engine;
     mp_offload *offload; /* whose engine it is, or NULL */
     int64_t repeated;    /* elements in which all runs of the case had the bits of the first, by both poisons;
@@ -49,8 +49,8 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
                          const mp_inputs *in, uint32_t poison, mp_left *left, mp_error *err);
 
 /* mp_compare with what a run has left, side b: by the digests of rows where they are enough, else all of it
- * comes to the host. b->trace is that of `left`. */
-mp_status mp_session_compare(const mp_side *a, const mp_side *b, mp_left *left, int64_t tokens,
+ * comes to the host, and the first run is recalled if it is side a. b->trace is that of `left`. */
+mp_status mp_session_compare(mp_session *s, const mp_side *a, const mp_side *b, mp_left *left, int64_t tokens,
                              const int32_t *ids, bool align, mp_comparison *found, mp_error *err);
 
 /* A run that is judged beside the first one, and what its buffers held before. */
@@ -83,7 +83,7 @@ mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_par
 void mp_session_expect_equal(mp_session *s, mp_check check, const char *what, const mp_comparison *found);
 
 /* check_repeats.c: a further run of the case against the first, in what the contract promises to repeat. */
-mp_status mp_compare_repeated(const mp_session *s, mp_left *again, mp_comparison *found, mp_error *err);
+mp_status mp_compare_repeated(mp_session *s, mp_left *again, mp_comparison *found, mp_error *err);
 
 /* Whether the tensors of align of `trace`, of a case that has the same slots, can be compared bit for bit
  * with those of the first run: the order is promised, and both sides padded to the same blocks and chunks. */

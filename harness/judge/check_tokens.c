@@ -7,6 +7,7 @@
  * that are right: a norm has all digits of a float64. */
 #include "harness/judge/check_tokens.h"
 
+#include "cases/graph_tables.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/span.h"
 #include "offload/cross_check.h"
@@ -84,7 +85,7 @@ mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures
     by_cpu.engine = mp_engine_of_cpu();
     int64_t tokens[MP_CROSS_CHECKED];
     const int64_t chosen = mp_cross_check_choose(c->M, (uint64_t)c->seed, MP_CROSS_CHECKED, tokens);
-    const double weights = (double)c->topk * (double)((mp_case_w1_rows(c) + c->N) * c->K);
+    const double weights = (double)c->topk * mp_case_products(c);
     const bool dear = c->M < FEW_TOKENS || weights >= MANY_WEIGHTS;
     mp_span span = {
         .beside = &exact, .tokens = dear ? tokens + chosen / 2 : tokens, .token_count = dear ? 1 : chosen};

@@ -7,13 +7,22 @@
 #include "harness/answers.h"
 #include "ref/quant.h"
 
+#include <float.h>
 #include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+
+/* What a thread has found. */
+typedef struct quant_part {
+    mp_measure measure;
+    int64_t saturated;
+    int64_t open; /* codes and scales of which nothing is known */
+} quant_part;
 
 typedef struct quant_judge {
     mp_stage_judge s;
-    bool any; /* the contract names no quantiser */
-    int64_t saturated;
-    int64_t open; /* codes and scales of which nothing is known */
+    bool any;         /* the contract names no quantiser */
+    quant_part *part; /* of each thread */
     mp_strangers codes, scales;
 } quant_judge;
 
@@ -33,40 +42,40 @@ static mp_quant_range any_scale(mp_dtype codes, double amax) {
     return (mp_quant_range){exact * (1 - 0x1p-21), fmax(2 * exact, floor) * (1 + 0x1p-21)};
 }
 
-static void judge_scale(quant_judge *g, const mp_quant_pass *p, const mp_quant_span *at, double scale) {
+static bool scale_fits(mp_quant_range may, double scale) {
+    return isnan(may.low) || isnan(may.high) ? isnan(scale) : scale >= may.low && scale <= may.high;
+}
+
+static void judge_scale(quant_judge *g, quant_part *part, const mp_quant_pass *p, const mp_quant_span *at,
+                        double scale) {
     const mp_quant_range may =
         g->any ? any_scale(p->codes->dtype, (double)at->unit->amax) : mp_quant_scales(&p->q, at->unit);
     if (g->any && p->q.given != 0) return; /* of two scales one is given: nobody says how */
     /* Some leave NaN out of the largest magnitude, of others the scale becomes NaN; no ue8m0 is Inf. */
     const bool open = g->any ? at->unit->has_nan || isinf(at->unit->amax) : mp_quant_is_open(&p->q, at->unit);
     if (open) {
-#pragma omp atomic
-        g->open++;
+        part->open++;
         return;
     }
-    const bool fits =
-        isnan(may.low) || isnan(may.high) ? isnan(scale) : scale >= may.low && scale <= may.high;
-    if (!fits) add_stranger(&g->scales, at->r, at->first / p->group, scale, may.low, may.high);
+    if (!scale_fits(may, scale))
+        add_stranger(&g->scales, at->r, at->first / p->group, scale, may.low, may.high);
 }
 
-static void judge_codes(quant_judge *g, const mp_quant_pass *p, const mp_quant_span *at,
+static void judge_codes(quant_judge *g, quant_part *part, const mp_quant_pass *p, const mp_quant_span *at,
                         mp_quant_range factor) {
     uint8_t low[MP_ROW_PIECE], high[MP_ROW_PIECE];
     const int64_t first = at->row * g->s.width + at->first;
-    int64_t open = 0;
     for (int64_t k = 0; k < at->n; k += MP_ROW_PIECE) {
         const int64_t here = at->n - k < MP_ROW_PIECE ? at->n - k : MP_ROW_PIECE;
         mp_quant_codes(&p->q, at->unit, factor, 0, at->x + k, here, low, high);
         for (int64_t i = 0; i < here; i++) {
             const uint64_t code = mp_code_at(p->codes->dtype, p->codes->data, first + k + i);
-            open += mp_quant_code_is_open(p->codes->dtype, low[i], high[i]);
+            part->open += mp_quant_code_is_open(p->codes->dtype, low[i], high[i]);
             if (mp_quant_code_fits(p->codes->dtype, code, low[i], high[i])) continue;
             add_stranger(&g->codes, at->r, at->first + k + i, mp_decode_code(p->codes->dtype, code),
                          mp_decode_code(p->codes->dtype, low[i]), mp_decode_code(p->codes->dtype, high[i]));
         }
     }
-#pragma omp atomic
-    g->open += open;
 }
 
 /* Against float64: a code is the number over what codes are multiplied by, to within the quantiser's bound;
@@ -75,10 +84,11 @@ static void measure_codes(const quant_judge *g, const mp_quant_pass *p, const mp
                           mp_quant_range factor, mp_measure *part) {
     const mp_stage_judge *s = &g->s;
     const int64_t first = at->row * s->width + at->first, index = at->r * s->width + at->first;
+    const mp_quant_spread spread = mp_quant_spread_of(&p->q, factor, step, 0);
     for (int64_t k = 0; k < at->n; k++) {
         const double x = (double)at->x[k], v = x / step,
                      error = g->any ? 2 * mp_half_ulp(p->codes->dtype, v) + fabs(v) * 0x1p-21
-                                    : mp_quant_error(&p->q, factor, step, 0, x) / step;
+                                    : mp_quant_spread_at(&spread, x) / step;
         const mp_expectation e = {.value = v, .error = error, .open = !isfinite(error) || !isfinite(v)};
         mp_measure_element(part, p->codes->dtype, p->codes->data, first + k, index + k, &e, s->j->poison,
                            s->sums + at->r * 3);
@@ -98,15 +108,11 @@ static void judge_part(void *ctx, const mp_quant_pass *p, const mp_quant_span *a
     const double scale =
         p->scale ? mp_decode(p->scale->dtype, p->scale->data, at->scale_at) : (double)p->q.given;
     const mp_quant_range factor = g->any ? (mp_quant_range){0, 0} : mp_quant_factors(&p->q, at->unit, scale);
-    mp_measure part;
-    mp_stage_judge_part(&g->s, &part);
-    if (p->scale) judge_scale(g, p, at, scale);
-    if (!g->any) judge_codes(g, p, at, factor);
-    const int64_t count = saturated(p->codes, at->row * g->s.width + at->first, at->n);
-#pragma omp atomic
-    g->saturated += count;
-    measure_codes(g, p, at, mp_quant_step_of(p, scale), factor, &part);
-    mp_stage_judge_merge(&g->s, &part);
+    quant_part *part = &g->part[omp_get_thread_num()];
+    if (p->scale) judge_scale(g, part, p, at, scale);
+    if (!g->any) judge_codes(g, part, p, at, factor);
+    part->saturated += saturated(p->codes, at->row * g->s.width + at->first, at->n);
+    measure_codes(g, p, at, mp_quant_step_of(p, scale), factor, &part->measure);
 }
 
 static void tell(const mp_stage_judge *s, const mp_strangers *of, const char *what) {
@@ -128,15 +134,32 @@ static void count_strangers(const mp_stage_judge *s, int64_t strange) {
     s->j->v->stage[s->stage].max_ratio = (double)INFINITY;
 }
 
+/* Judges all of it; counts of all threads into *all, and their measures into the judge's. */
+static mp_status each_part(quant_judge *g, const mp_quant_pass *p, quant_part *all, mp_error *err) {
+    const int threads = omp_get_max_threads();
+    g->part = calloc((size_t)threads, sizeof *g->part);
+    if (!g->part) return mp_fail(err, MP_EMEMORY, "judge: no memory for what %d threads find", threads);
+    for (int i = 0; i < threads; i++) mp_stage_judge_part(&g->s, &g->part[i].measure);
+    const mp_status status = mp_quant_for_each(p, judge_part, g, err);
+    for (int i = 0; i < threads; i++) {
+        mp_stage_judge_merge(&g->s, &g->part[i].measure);
+        all->saturated += g->part[i].saturated;
+        all->open += g->part[i].open;
+    }
+    free(g->part);
+    return status;
+}
+
 static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *err) {
     const mp_stage_call call = {.c = j->c, .t = j->t, .map = &j->map};
     const bool any = j->contract->quantiser == MP_ANY_QUANTISER;
     const mp_quant_pass p = mp_quant_pass_of(
         &call, stage, any ? mp_scheme_of(j->c)->quantiser : (mp_quantiser)j->contract->quantiser);
     quant_judge g = {.any = any};
+    quant_part all = {0};
     mp_status status = mp_stage_judge_start(j, stage, stage, &g.s, err);
     if (status != MP_OK) return status;
-    status = mp_quant_for_each(&p, judge_part, &g, err);
+    status = each_part(&g, &p, &all, err);
     if (status != MP_OK) {
         mp_stage_judge_drop(&g.s);
         return status;
@@ -144,9 +167,9 @@ static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *er
     tell(&g.s, &g.scales, "scale");
     tell(&g.s, &g.codes, "code");
     g.s.open_because = "of numbers that are none may be anything";
-    if (!any) g.s.measure.open = g.open; /* where a NaN has a code of its own, this was compared */
+    if (!any) g.s.measure.open = all.open; /* where a NaN has a code of its own, this was compared */
     mp_stage_judge_finish(&g.s);
-    j->v->stage[stage].saturated = g.saturated;
+    j->v->stage[stage].saturated = all.saturated;
     count_strangers(&g.s, g.scales.count + g.codes.count);
     return MP_OK;
 }
@@ -175,10 +198,10 @@ static mp_status take_x(mp_span *j, mp_balls *b, mp_error *err) {
 /* How much further a number that is no larger than `reach` may be off behind the quantiser. */
 typedef struct spread {
     const mp_quant_pass *p;
-    double scale;          /* that is used, or, where it is not known, one that is no smaller */
-    bool known;            /* and the quantiser is the scheme's own: */
-    mp_quant_range factor; /* what it multiplies by */
-    double lost;           /* the largest number that goes with a scale of zero */
+    double scale;         /* that is used, or, where it is not known, one that is no smaller */
+    bool known;           /* and the quantiser is the scheme's own: */
+    mp_quant_spread made; /* by that scale */
+    double lost;          /* the largest number that goes with a scale of zero */
 } spread;
 
 /* A number v within `sure` of x becomes code * step. The scale is one that the largest numbers within their
@@ -198,8 +221,7 @@ static double spread_by_bound(const spread *s, double reach) {
 /* A number v within `sure` of x, quantised by the scheme's own quantiser with a scale that is known: its code
  * stands for one within mp_quant_error of v, which grows with |v|, and |v| <= |x| + sure. */
 static double spread_by(const spread *s, double reach) {
-    if (!s->known) return spread_by_bound(s, reach);
-    return mp_quant_error(&s->p->q, s->factor, mp_quant_step_of(s->p, s->scale), 0, reach);
+    return s->known ? mp_quant_spread_at(&s->made, reach) : spread_by_bound(s, reach);
 }
 
 static void quantise_group(const mp_span *j, const spread *s, const mp_balls *in, mp_balls *out,
@@ -293,7 +315,10 @@ static mp_amax amax_of(const mp_balls *in, int64_t first, int64_t n) {
     mp_amax a = {0};
     for (int64_t i = first; i < first + n; i++) {
         const mp_ball x = mp_ball_get(in, i);
-        a.unknown |= !isfinite(x.value) || !isfinite(x.sure);
+        const bool is_nan = isnan(x.value) && !isinf(x.sure), known = isfinite(x.value) && isfinite(x.sure);
+        a.has_nan |= is_nan;
+        a.unknown |= !is_nan && !known;
+        if (!known) continue;
         a.least = fmax(a.least, fabs(x.value) - x.sure);
         a.most = fmax(a.most, fabs(x.value) + x.sure);
     }
@@ -303,24 +328,33 @@ static mp_amax amax_of(const mp_balls *in, int64_t first, int64_t n) {
 static void merge_amax(mp_amax *into, const mp_amax *from) {
 #pragma omp critical(mp_judge_amax)
     *into = (mp_amax){fmax(into->least, from->least), fmax(into->most, from->most),
-                      into->unknown || from->unknown};
+                      into->has_nan || from->has_nan, into->unknown || from->unknown};
 }
 
 /* Whether the scale that is shown of a group can be made of numbers within their radii; row: of the whole
- * output. */
+ * output. A number without a radius may be any, which makes the scale no smaller than the others do; Inf, of
+ * which quantisers make what they make; or NaN, which most of them leave out. */
 static void judge_shown_scale(mp_span *j, mp_quantisation q, mp_dtype codes, const mp_amax *amax,
                               double shown, int64_t row, int64_t group) {
     const int quantiser = j->j->contract->quantiser;
-    const bool any = quantiser == MP_ANY_QUANTISER;
+    const bool any = quantiser == MP_ANY_QUANTISER, odd = amax->has_nan || amax->unknown;
+    const mp_quant_unit nan = {.has_nan = true}, inf = {.amax = INFINITY};
     mp_quant_unit low = mp_quant_unit_empty, high = mp_quant_unit_empty;
-    /* What is given beside it enters in a way that nobody tells; the other is made of min and max. */
-    if (amax->unknown || (any && q.given != 0) || quantiser == MP_QUANT_VLLM_INT8_TOKEN_ASYM) return;
     if (!any) q.quantiser = (mp_quantiser)quantiser;
+    /* What is given beside it enters in a way that nobody tells; the other is made of min and max. */
+    if (any ? q.given != 0 || odd
+            : quantiser == MP_QUANT_VLLM_INT8_TOKEN_ASYM || (odd && mp_quant_is_open(&q, &nan))) {
+#pragma omp atomic
+        j->open_scales++;
+        return;
+    }
     low.amax = amax->least > 0 ? nextafterf((float)amax->least, 0) : 0;
-    high.amax = nextafterf((float)amax->most, INFINITY);
-    const double least = (any ? any_scale(codes, (double)low.amax) : mp_quant_scales(&q, &low)).low,
-                 most = (any ? any_scale(codes, (double)high.amax) : mp_quant_scales(&q, &high)).high;
-    if (!(shown >= least && shown <= most)) add_stranger(&j->scales, row, group, shown, least, most);
+    high.amax = amax->unknown ? FLT_MAX : nextafterf((float)amax->most, INFINITY);
+    const mp_quant_range may = {
+        (any ? any_scale(codes, (double)low.amax) : mp_quant_scales(&q, &low)).low,
+        (any ? any_scale(codes, (double)high.amax) : mp_quant_scales(&q, &high)).high};
+    if (scale_fits(may, shown) || (amax->unknown && scale_fits(mp_quant_scales(&q, &inf), shown))) return;
+    add_stranger(&j->scales, row, group, shown, may.low, may.high);
 }
 
 /* Balls of n numbers from i on in units of codes, as they are measured where the span ends. */
@@ -385,7 +419,8 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
             const double shown = shown_scale(j, &p, stage, r, g);
             spread s = {.p = &p, .scale = shown, .known = own && isfinite(shown), .lost = lost};
             if (s.known)
-                s.factor = mp_quant_factors(&p.q, &mp_quant_unit_empty, shown);
+                s.made = mp_quant_spread_of(&p.q, mp_quant_factors(&p.q, &mp_quant_unit_empty, shown),
+                                            mp_quant_step_of(&p, shown), 0);
             else
                 s.scale = scale_bound(&j->part, &p, in, at, n, shown);
             quantise_group(j, &s, in, out, at, n);

@@ -34,20 +34,22 @@
 
 #define ODDS 1e-9
 
+mp_span_store_rule mp_span_store_rule_of(const mp_span *j, mp_stage stage, mp_dtype dtype) {
+    const mp_contract *contract = j->j->contract;
+    const bool last = stage == j->last;
+    return (mp_span_store_rule){.rounds = !last && mp_store_rounds(contract, dtype),
+                                .saturates = !last && !j->beside &&
+                                             mp_store_overflow(contract, dtype) != MP_OVERFLOW_INF,
+                                .beside = j->beside,
+                                .most = last ? (double)INFINITY : mp_dtype_format(dtype)->max_finite,
+                                .lambda = j->lambda,
+                                .places = mp_places_of(dtype)};
+}
+
 void mp_span_store(const mp_span *j, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random) {
-    const mp_contract *contract = j->j->contract;
-    const bool last = stage == j->last, rounds = !last && mp_store_rounds(contract, dtype);
-    if (isinf(value) && !last && !j->beside && mp_store_overflow(contract, dtype) != MP_OVERFLOW_INF) {
-        value = copysign(mp_dtype_format(dtype)->max_finite, value); /* or Inf: nothing is known */
-        sure = (double)INFINITY;
-    }
-    const double reach = fabs(value) + sure, half = rounds ? mp_half_ulp(dtype, reach) : 0,
-                 most = last ? (double)INFINITY : mp_dtype_format(dtype)->max_finite;
-    *mp_ball_at(&b->value, i) = value;
-    *mp_ball_at(&b->sure, i) = reach + half > most ? (double)INFINITY : sure + half;
-    *mp_ball_at(&b->det, i) = j->beside && fabs(value) + det > most ? (double)INFINITY : det;
-    if (!j->beside) *mp_ball_at(&b->random, i) = hypot(random, j->lambda * half);
+    const mp_span_store_rule rule = mp_span_store_rule_of(j, stage, dtype);
+    mp_span_put(&rule, b, i, (mp_ball){value, sure, det, random});
 }
 
 mp_contract mp_exact_but_for_codes(const mp_contract *contract) {
@@ -238,9 +240,12 @@ mp_status mp_span_propagate(mp_span *j, const mp_judgement *judgement, mp_stage_
 
 /* Intermediate values may overflow within their bounds: of what comes of them nothing is known. */
 static void tell_unbounded(const mp_span *j, int64_t measured) {
-    char note[160];
-    snprintf(note, sizeof note, "%s..%s: %lld of %lld elements have no finite bound", mp_stage_name(j->first),
-             mp_stage_name(j->last), (long long)j->unbounded, (long long)(j->unbounded + measured));
+    char note[200], scales[64] = "";
+    if (j->open_scales > 0)
+        snprintf(scales, sizeof scales, ", and %lld scales may be any", (long long)j->open_scales);
+    snprintf(note, sizeof note, "%s..%s: %lld of %lld elements have no finite bound%s",
+             mp_stage_name(j->first), mp_stage_name(j->last), (long long)j->unbounded,
+             (long long)(j->unbounded + measured), scales);
     mp_check_pass_partly(j->j->v, MP_CHECK_BOUND, note);
 }
 
@@ -274,7 +279,7 @@ mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage 
         mp_stage_judge_finish(&j.s);
         if (mp_stage_makes_codes(last)) mp_span_tell_codes(&j);
         if (j.unbounded > 0 && measured == 0) mp_stage_has_no_bound(judgement, last, "any element");
-        if (j.unbounded > 0 && measured > 0) tell_unbounded(&j, measured);
+        if (j.unbounded + j.open_scales > 0 && measured > 0) tell_unbounded(&j, measured);
     } else {
         mp_stage_judge_drop(&j.s);
     }

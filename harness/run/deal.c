@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/deal.h"
 
+#include "base/host_memory.h"
 #include "cases/case_tools.h"
 #include "cases/graph_tables.h"
 #include "harness/run/memory.h"
@@ -32,12 +33,6 @@ static size_t weights_of(const mp_case *c) {
     return bytes;
 }
 
-static double products_of(const mp_case *c) {
-    const double up = mp_case_has_stage(c, MP_GATE_UP) ? (double)mp_case_w1_rows(c) * (double)c->K : 0,
-                 down = mp_case_has_stage(c, MP_DOWN) ? (double)c->K * (double)c->N : 0;
-    return (double)mp_case_slots(c) * (up + down);
-}
-
 static mp_deal_row estimate(const mp_matrix_row *row, size_t index) {
     enum { BLOCK_SIZE_M = 64 }; /* of tiles that only the subject knows */
     mp_deal_row r = {.bytes = mp_case_host_bytes(&row->c, BLOCK_SIZE_M), .group = index};
@@ -46,8 +41,9 @@ static mp_deal_row estimate(const mp_matrix_row *row, size_t index) {
         if (bytes > r.bytes) r.bytes = bytes;
     }
     r.weights_bytes = row->file ? 0 : weights_of(&row->c);
+    const double products = (double)mp_case_slots(&row->c) * mp_case_products(&row->c);
     const size_t others = r.bytes > r.weights_bytes ? r.bytes - r.weights_bytes : 0;
-    r.seconds = (double)others / BYTES_A_SECOND + products_of(&row->c) / PRODUCTS_A_SECOND;
+    r.seconds = (double)others / BYTES_A_SECOND + products / PRODUCTS_A_SECOND;
     r.large = r.seconds + (double)r.weights_bytes / WEIGHTS_A_SECOND > LARGE_SECONDS;
     return r;
 }
@@ -205,6 +201,11 @@ bool mp_deal_again(mp_deal *deal, size_t row) {
     deal->rows[row].alone = true;
     deal->left++;
     return true;
+}
+
+void mp_deal_add_bytes(mp_deal *deal, size_t row, size_t bytes) {
+    size_t *sum = &deal->rows[row].bytes;
+    if (__builtin_add_overflow(*sum, bytes, sum)) *sum = SIZE_MAX;
 }
 
 size_t mp_deal_open_rows(const mp_deal *deal) {

@@ -59,13 +59,11 @@ mp_status mp_engine_choice_begin(mp_engine_choice *choice, const mp_settings *se
 
 bool mp_engine_pays(const mp_case *c, bool weights_are_there) {
     const int64_t slots = mp_case_slots(c), experts = slots < c->E ? slots : c->E;
-    const double up = mp_case_has_stage(c, MP_GATE_UP) ? (double)(mp_case_w1_rows(c) * c->K) : 0,
-                 down = mp_case_has_stage(c, MP_DOWN) ? (double)(c->K * c->N) : 0,
+    const double products = mp_case_products(c),
                  elements = (mp_case_has_stage(c, MP_ACT) ? (double)(slots * c->N) : 0) +
                             (mp_case_has_stage(c, MP_COMBINE) ? (double)(slots * c->K) : 0);
-    return 4 * (double)slots * (up + down) >= PAYS_FROM || elements >= PAYS_FROM_ELEMENTS ||
-           (weights_are_there && slots >= PAYS_FROM_SLOTS &&
-            (double)experts * (up + down) >= PAYS_FROM_WEIGHTS);
+    return 4 * (double)slots * products >= PAYS_FROM || elements >= PAYS_FROM_ELEMENTS ||
+           (weights_are_there && slots >= PAYS_FROM_SLOTS && (double)experts * products >= PAYS_FROM_WEIGHTS);
 }
 
 mp_offload *mp_engine_choose(mp_engine_choice *choice, const mp_settings *settings, const mp_subject *subject,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/judge_file.h"
 
+#include "base/host_memory.h"
 #include "base/text.h"
 #include "cases/case_tools.h"
 #include "cases/graph_tables.h"

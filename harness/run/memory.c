@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/memory.h"
 
+#include "base/host_memory.h"
 #include "cases/graph_tables.h"
 #include "cases/parts.h"
+#include "harness/checks/first_run.h"
 #include "harness/judge/judge_stage.h"
 #include "harness/subjects/surroundings.h"
 #include "harness/verdict_make.h"
@@ -11,51 +13,6 @@
 #include "ref/gemm_tasks.h"
 
 #include <omp.h>
-#include <stdio.h>
-#include <sys/resource.h>
-
-/* The number in the first line of the file that has the form. */
-static bool read_number(const char *path, const char *form, unsigned long long *number) {
-    char line[128];
-    bool found = false;
-    FILE *file = fopen(path, "r");
-    while (file && !found && fgets(line, sizeof line, file)) found = sscanf(line, form, number) == 1;
-    if (file) fclose(file);
-    return found;
-}
-
-static size_t smaller(size_t available, unsigned long long limit, unsigned long long used) {
-    const size_t left = used < limit ? (size_t)(limit - used) : 0;
-    return left < available ? (left > 0 ? left : 1) : available; /* 0 would mean unknown */
-}
-
-size_t mp_memory_available(void) {
-    unsigned long long kib = 0;
-    read_number("/proc/meminfo", "MemAvailable: %llu kB", &kib);
-    size_t available = (size_t)kib * 1024;
-    /* A container's limit, when it is lower (cgroup v2). Cached pages of files count as used, but make room
-     * when it is needed. */
-    unsigned long long limit = 0, used = 0, cached = 0;
-    if (read_number("/sys/fs/cgroup/memory.max", "%llu", &limit) &&
-        read_number("/sys/fs/cgroup/memory.current", "%llu", &used)) {
-        read_number("/sys/fs/cgroup/memory.stat", "inactive_file %llu", &cached);
-        available = smaller(available, limit, used - (cached < used ? cached : used));
-    }
-    struct rlimit address_space; /* ulimit -v */
-    if (getrlimit(RLIMIT_AS, &address_space) == 0 && address_space.rlim_cur != RLIM_INFINITY &&
-        read_number("/proc/self/status", "VmSize: %llu kB", &kib))
-        available = smaller(available, address_space.rlim_cur, kib * 1024);
-    return available;
-}
-
-mp_status mp_memory_check(size_t needed, mp_error *err) {
-    const size_t available = mp_memory_available();
-    if (available == 0 || needed <= available) return MP_OK;
-    return mp_fail(err, MP_EUNSUPPORTED, "needs %.1f GiB of host memory, %.1f GiB are available",
-                   (double)needed / 0x1p30, (double)available / 0x1p30);
-}
-
-/* ---- what is needed ---- */
 
 static size_t bytes_of(const mp_tensor *t) {
     return mp_tensor_count(t) > 0 ? mp_tensor_bytes(t) + 2 * MP_GUARD_BYTES : 0;
@@ -100,6 +57,14 @@ static size_t placed_bytes(const mp_case *c, const mp_tensor in[MP_TENSOR_COUNT]
     return bytes + 2 * largest;
 }
 
+/* Of the rows of both runs that are compared. */
+static size_t digests_bytes(const mp_tensor t[MP_TENSOR_COUNT]) {
+    size_t bytes = 0;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++)
+        if (t[id].rank > 0) bytes += 2 * sizeof(uint64_t) * (size_t)mp_tensor_rows(&t[id]);
+    return bytes;
+}
+
 size_t mp_case_host_bytes(const mp_case *c, int block_size_m) {
     mp_inputs in;
     mp_trace trace;
@@ -108,14 +73,18 @@ size_t mp_case_host_bytes(const mp_case *c, int block_size_m) {
     for (int id = 0; id < MP_TENSOR_COUNT; id++) /* where hooks keep both states */
         if (mp_case_possible_outputs(c) & MP_IN_SET(id) && trace.t[id].rank == 0 && c->path == MP_RUNNER)
             trace.t[id] = mp_case_shape(c, (mp_tensor_id)id, block_size_m);
-    size_t predicted = 0; /* the bits oracle holds one stage at a time; a whole prediction takes the place of
-                             the second trace */
+    size_t predicted = 0; /* the bits oracle holds one stage at a time */
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
         if (bytes_of(&trace.t[id]) > predicted) predicted = bytes_of(&trace.t[id]);
+    /* Beside the trace that is looked at: a predicted stage while that is the first run's, later the first
+     * run, or what is left of it. */
+    const size_t aside = mp_first_run_aside_bytes(NULL, c, block_size_m),
+                 first = total_bytes(trace.t) - aside + (aside > 0 ? digests_bytes(trace.t) : 0),
+                 beside = first > predicted ? first : predicted;
     /* Tensors that lie elsewhere than packed are copied on their way to the subject and back; their gaps are
      * looked at in two images, and weights are packed again where a subject wants it so. */
     const size_t placed = mp_case_places(c) ? placed_bytes(c, in.t, trace.t) : 0;
-    return total_bytes(in.t) + bytes_of(&in.t[MP_X]) + 2 * total_bytes(trace.t) + predicted + map_bytes(c) +
+    return total_bytes(in.t) + bytes_of(&in.t[MP_X]) + total_bytes(trace.t) + beside + map_bytes(c) +
            slab_bytes(c) + gemm_bytes(c) + placed;
 }
 
@@ -221,6 +190,7 @@ mp_status mp_plan_memory(mp_session *s, size_t there, mp_error *err) {
             if (status == MP_EUNSUPPORTED && i > 0) continue; /* this variant will not be run */
             if (status != MP_OK) return status;
             size_t host = mp_case_host_bytes(c, offer->config.up.block_size_m) + offer->host_bytes;
+            if (o->keep) host += mp_first_run_aside_bytes(NULL, c, offer->config.up.block_size_m);
             if (i > s->row->pair_count)
                 host += beside_a_sequence(&s->row->c, c, offer->config.up.block_size_m);
             if (mp_case_is_part(&s->row->c, c)) host += beside_a_part(&s->row->c);

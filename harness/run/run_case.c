@@ -5,6 +5,7 @@
 #include "base/kept_blocks.h"
 #include "cases/edit.h"
 #include "harness/answers.h"
+#include "harness/checks/first_run.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/judge_bits.h"
 #include "harness/judge/sharper.h"
@@ -111,16 +112,16 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
                 mp_check_not_judged(v, (mp_check)i, "one run was asked for, and no more");
         return status;
     }
+    mp_progress("", "golden");
+    if (status == MP_OK) status = mp_check_golden(s, err);
+    if (status == MP_OK) status = mp_first_run_put_aside(s, err);
     if (status == MP_OK) status = mp_check_repeats(s, err);
     if (status == MP_OK) status = mp_check_pairs(s, err);
     if (status == MP_OK) status = mp_check_sequence(s, err);
     if (status == MP_OK) status = mp_check_ranks(s, err);
     if (status == MP_OK) status = mp_check_invariance(s, err);
     if (status == MP_OK) status = mp_check_against(s, err);
-    if (status == MP_OK) status = mp_check_streams(s, err);
-    mp_progress("", "golden");
-    if (status == MP_OK) status = mp_check_golden(s, err);
-    return status;
+    return status == MP_OK ? mp_check_streams(s, err) : status;
 }
 
 /* What no run was handed must not have changed either. */

@@ -9,13 +9,15 @@ static bool is_left(const mp_buffers *b, int id) {
     return b->left & b->offer.exposes & MP_IN_SET(id);
 }
 
-/* Rows by slot or token are compared by their digests, where these are much smaller and can be made; what has
- * a row a chunk tells which rows those are. */
-static bool is_marked(const mp_buffers *b, int id) {
+bool mp_is_compared_by_digests(const mp_tensor *t, mp_tensor_id id) {
     enum { SMALLER = 4 };
+    return mp_tensors[id].rows != MP_ROWS_CHUNK && mp_tensor_count(t) > 0 &&
+           mp_tensor_row_bytes(t) >= SMALLER * sizeof(uint64_t);
+}
+
+static bool is_marked(const mp_buffers *b, int id) {
     return is_left(b, id) && b->space != &mp_host_space && b->space->digest_rows && b->place[id].packed &&
-           mp_tensors[id].rows != MP_ROWS_CHUNK && mp_tensor_count(&b->t[id]) > 0 &&
-           mp_tensor_row_bytes(&b->t[id]) >= SMALLER * sizeof(uint64_t);
+           mp_is_compared_by_digests(&b->t[id], (mp_tensor_id)id);
 }
 
 static void begin_trace(const mp_buffers *b, mp_trace *trace) {

@@ -35,11 +35,6 @@ static bool note_own_digest(mp_buffers *b, int id, const void *written) {
     return true;
 }
 
-static mp_copy_key key_of(const mp_buffers *b, int id, uint64_t content) {
-    const mp_placement at = mp_case_placement(b->c, (mp_tensor_id)id, &b->t[id]);
-    return (mp_copy_key){(mp_tensor_id)id, b->t[id].dtype, content, at};
-}
-
 /* Whether a copy that was in a subject's hands, and that nobody has looked at since, is what it was. Of less
  * than this the look takes longer than writing it anew. */
 static mp_status is_still_there(mp_buffers *b, int id, bool *there, mp_error *err) {
@@ -56,7 +51,7 @@ static mp_status is_still_there(mp_buffers *b, int id, bool *there, mp_error *er
 
 /* Gets an input of known content its buffer: one in which it is already (*there), or may be kept. */
 static mp_status take_copy(mp_buffers *b, int id, uint64_t content, bool *there, mp_error *err) {
-    const mp_copy_key key = key_of(b, id, content);
+    const mp_copy_key key = mp_copy_key_of(b->c, (mp_tensor_id)id, &b->t[id], content);
     mp_status status = MP_OK;
     if (!b->copy[id] || !mp_copy_is(b->copy[id], &key)) {
         mp_give_back(b, id);
@@ -109,7 +104,7 @@ static mp_status place_input(mp_buffers *b, int id, const mp_inputs *in, const m
     if (status != MP_OK || there) return status;
     *written |= MP_IN_SET(id);
     if (b->copies && content) {
-        const mp_copy_key key = key_of(b, id, content);
+        const mp_copy_key key = mp_copy_key_of(b->c, (mp_tensor_id)id, &b->t[id], content);
         const mp_copy *copy = mp_copies_find(b->copies, &key);
         if (copy) return b->space->copy(b->space->self, b->buffer[id], copy->data, key.place.bytes, err);
     }

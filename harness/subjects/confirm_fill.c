@@ -10,8 +10,8 @@ mp_status mp_confirm_fill(const mp_subject *subject, const mp_case *c, const mp_
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         const mp_tensor *t = &in->t[id];
         if (!mp_deferred_normal(t)) continue;
-        const mp_copy_key key = {(mp_tensor_id)id, t->dtype, mp_inputs_sealed(in, (mp_tensor_id)id),
-                                 mp_case_placement(c, (mp_tensor_id)id, t)};
+        const mp_copy_key key =
+            mp_copy_key_of(c, (mp_tensor_id)id, t, mp_inputs_sealed(in, (mp_tensor_id)id));
         if (!key.place.packed || key.place.first > 0) continue; /* the host has made it */
         const mp_copy *copy = mp_copies_find(subject->copies, &key);
         if (!copy) continue;

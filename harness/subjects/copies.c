@@ -36,6 +36,10 @@ bool mp_copies_serve(const mp_copies *copies, const mp_space *space) {
     return copies && copies->space == space && space->keeps;
 }
 
+mp_copy_key mp_copy_key_of(const mp_case *c, mp_tensor_id id, const mp_tensor *t, uint64_t content) {
+    return (mp_copy_key){id, t->dtype, content, mp_case_placement(c, id, t)};
+}
+
 bool mp_copy_is(const mp_copy *copy, const mp_copy_key *key) {
     const mp_placement *a = &copy->key.place, *b = &key->place;
     return copy->key.id == key->id && copy->key.dtype == key->dtype && copy->key.content == key->content &&

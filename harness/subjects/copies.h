@@ -27,6 +27,9 @@ typedef struct mp_copy {
     int users;
 } mp_copy;
 
+/* Of the tensor t, `id` of the case, with that content. */
+mp_copy_key mp_copy_key_of(const mp_case *c, mp_tensor_id id, const mp_tensor *t, uint64_t content);
+
 /* NULL where there is no memory; in a space that keeps no buffers there are none. */
 mp_copies *mp_copies_open(const mp_space *space);
 void mp_copies_close(mp_copies *copies); /* takes NULL */

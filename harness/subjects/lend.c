@@ -10,8 +10,7 @@ void mp_lend_inputs(const mp_subject *subject, const mp_case *c, const mp_inputs
         const mp_tensor *t = &in->t[id];
         const uint64_t content = mp_inputs_sealed(in, (mp_tensor_id)id);
         if (!content) continue;
-        const mp_copy_key key = {(mp_tensor_id)id, t->dtype, content,
-                                 mp_case_placement(c, (mp_tensor_id)id, t)};
+        const mp_copy_key key = mp_copy_key_of(c, (mp_tensor_id)id, t, content);
         const mp_copy *copy = key.place.packed ? mp_copies_find(subject->copies, &key) : NULL;
         if (copy) mp_offload_lend(o, t, (const char *)copy->data + key.place.first);
     }

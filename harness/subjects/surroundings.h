@@ -19,6 +19,10 @@ typedef struct mp_surroundings_report {
 mp_status mp_run_surrounded(mp_subject *subject, const mp_case *c, const mp_offer *offer, const mp_inputs *in,
                             uint32_t poison, mp_trace *trace, mp_surroundings_report *report, mp_error *err);
 
+/* Whether the rows of an output are compared by their digests, where these can be made: rows by slot or token
+ * that are much larger. What has a row a chunk tells which rows those are. */
+bool mp_is_compared_by_digests(const mp_tensor *t, mp_tensor_id id);
+
 /* What a run has left, and where what is not on the host lies: as mp_buffers_mark leaves it. */
 typedef struct mp_left {
     mp_trace trace;

@@ -25,6 +25,9 @@ typedef struct mp_run_options {
     /* Called with the run that was judged, if the case passes: what a recording stores. NULL: nobody. */
     void (*keep)(void *ctx, const mp_offer *offer, const mp_inputs *in, const mp_trace *trace);
     void *keep_ctx;
+    /* Of a first run with more bytes of outputs digests of rows are all that stays beside further runs, but
+     * where `keep` wants it whole. 0: 64 MiB. */
+    size_t outputs_kept_bytes;
     /* What ran before in the same process, in order, for the repro. */
     const mp_matrix_row *const *before;
     size_t before_count;
@@ -32,10 +35,10 @@ typedef struct mp_run_options {
 
 /* Never fails: whatever goes wrong becomes the verdict, which is initialised here (what it held is not freed)
  * and freed by the caller. In order: memory plan (too big: SKIP), inputs, run with poison A, guards, inputs
- * unchanged, f64 and bits oracles; run with poison B and further repeats, bit equality; pairs; behind other
- * cases on the same buffers; permuted tokens and other batches of them (where the contract promises batch
- * invariance); replayed from a graph, and beside another run; the other subject; the golden. Of a row with a
- * file that is read, and judged by both oracles alone. */
+ * unchanged, f64 and bits oracles, the golden; run with poison B and further repeats, bit equality; pairs;
+ * behind other cases on the same buffers; permuted tokens and other batches of them (where the contract
+ * promises batch invariance); replayed from a graph, and beside another run; the other subject. Of a row with
+ * a file that is read, and judged by both oracles alone. */
 void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_verdict *v);
 
 #ifdef __cplusplus

@@ -228,4 +228,10 @@ typedef struct mp_tool_params {
     float scale;     /* fill_elements: uniform in [-scale, scale) */
 } mp_tool_params;
 
+/* rates.cu. */
+typedef struct mp_rate_params {
+    MP_DEVICE_POINTER(float) out; /* nothing is written: the compiler must not know */
+    int steps;
+} mp_rate_params;
+
 #endif

@@ -2,37 +2,14 @@
 // One dot-add by one tensor-core instruction: d[v] = a[v] . b[v] + c[v] for many vectors v, to see what the
 // hardware's arithmetic is.
 //
-// -DWGMMA=0: mma.sync m16n8, 1: wgmma m64n8 (sm_90a). -DTYPE=bf16, f16, tf32, e4m3, e5m2 or s8 and
-// -DDEPTH=16, 8 or 32: what one instruction takes, always 32 bytes of k. -DRESULT=f32, f16 or s32: the
-// accumulator. -DSTEPS: instructions chained through the accumulator without leaving the registers.
-// -DSATURATE: sums of s8 stop at the limits of s32 instead of wrapping around.
+// -DWGMMA=0: mma.sync m16n8, 1: wgmma m64n8 (sm_90a). -DTYPE, -DDEPTH, -DRESULT and -DSATURATE: the
+// instruction, as mma_instruction.cuh has them. -DSTEPS: instructions chained through the accumulator without
+// leaving the registers.
 //
 // Vector v's a is a row of A and its b is a column of B with the same number, so that its dot-add is on the
-// diagonal of the result; the rest of the result is not looked at. In 32-bit words the fragments of all types
-// are the same: lane (g = lane / 4, t = lane % 4) holds words t and t + 4 of A's rows g and g + 8 and of B's
-// column g, and columns 2t and 2t + 1 of the result's rows g and g + 8.
+// diagonal of the result; the rest of the result is not looked at.
+#include "kernels/device/mma_instruction.cuh"
 #include "kernels/device/params.h"
-
-#define TEXT_OF(x) #x
-#define TEXT(x) TEXT_OF(x)
-#define PASTE_OF(x, y) x##y
-#define PASTE(x, y) PASTE_OF(x, y)
-
-#define HALF_f16 1
-#define HALF_f32 0
-#define HALF_s32 0
-#define HALF_RESULT PASTE(HALF_, RESULT) // two results in a register, else one
-#if HALF_RESULT
-#define RESULT_REGISTERS "{%0, %1}"
-#else
-#define RESULT_REGISTERS "{%0, %1, %2, %3}"
-#endif
-
-#ifdef SATURATE
-#define SATFINITE ".satfinite"
-#else
-#define SATFINITE ""
-#endif
 
 #if WGMMA
 // What follows the accumulate flag: no operand is negated; 16-bit types also say that B is not transposed.
@@ -71,14 +48,6 @@ __device__ __forceinline__ void multiply_add(unsigned (&d)[4], const unsigned (&
 #else
 constexpr int VECTORS = 32; // of a block: eight a warp
 
-__device__ __forceinline__ void multiply_add(unsigned (&d)[4], const unsigned (&a)[4], unsigned b0,
-                                             unsigned b1) {
-    asm volatile(
-        "mma.sync.aligned.m16n8k" TEXT(DEPTH) ".row.col" SATFINITE "." TEXT(RESULT) "." TEXT(TYPE) "." TEXT(
-            TYPE) "." TEXT(RESULT) " " RESULT_REGISTERS ", {%4, %5, %6, %7}, {%8, %9}, " RESULT_REGISTERS ";"
-        : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
-        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
 #endif
 
 extern "C" __global__ void __launch_bounds__(128) probe(const mp_probe_params p) {

@@ -2,16 +2,13 @@
 /* Codes of 8 bits on both sides, e4m3 or int8, by mma.sync m16n8k32; or e4m3 with weights of e2m1. */
 #include "kernels/gemm/kind.h"
 
-static const mp_mma_instruction e4m3 = {.type = "e4m3", .result = "f32", .depth = 32},
-                                s8 = {.type = "s8", .result = "s32", .depth = 32};
-
 bool mp_gemm_of_codes(const mp_gemm_request *request, const mp_device_limits *limits, mp_gemm *gemm) {
     const mp_gemm_codes *codes = &request->codes;
     const bool widened = codes->a == MP_E4M3 && codes->w == MP_E2M1;
     if (!codes->present || (codes->a != codes->w && !widened)) return false;
     if (codes->a != MP_E4M3 && codes->a != MP_I8) return false;
     *gemm = mp_gemm_in_frame("kernels/device/gemm_codes.cu", request, limits);
-    gemm->instruction = codes->a == MP_E4M3 ? &e4m3 : &s8;
+    gemm->instruction = mp_mma_of(false, codes->a);
     if (codes->group) gemm->accumulators *= 2; /* of a group, and of all */
     return true;
 }

@@ -10,6 +10,6 @@ bool mp_gemm_dequant(const mp_gemm_request *request, const mp_device_limits *lim
     if (!codes->present || (codes->a != request->dtype && !both) || !known) return false;
     if (request->dtype != MP_BF16 && request->dtype != MP_FP16) return false;
     *gemm = mp_gemm_in_frame("kernels/device/gemm_dequant.cu", request, limits);
-    gemm->instruction = mp_mma_of_16_bits(request->dtype);
+    gemm->instruction = mp_mma_of(false, request->dtype);
     return true;
 }

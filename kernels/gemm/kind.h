@@ -10,9 +10,6 @@
 typedef bool mp_gemm_kind(const mp_gemm_request *request, const mp_device_limits *limits, mp_gemm *gemm);
 mp_gemm_kind mp_gemm_wgmma, mp_gemm_mma, mp_gemm_fma, mp_gemm_of_codes, mp_gemm_dequant;
 
-/* mma.sync m16n8k16 of bf16 or fp16. */
-const mp_mma_instruction *mp_mma_of_16_bits(mp_dtype dtype);
-
 /* Why there is no wgmma for the request: MP_EUNSUPPORTED. */
 mp_status mp_gemm_no_wgmma(const mp_gemm_request *request, const mp_device_limits *limits, mp_error *err);
 

@@ -2,16 +2,9 @@
 /* bf16 and fp16 by mma.sync m16n8k16. */
 #include "kernels/gemm/kind.h"
 
-static const mp_mma_instruction bf16 = {.type = "bf16", .result = "f32", .depth = 16},
-                                f16 = {.type = "f16", .result = "f32", .depth = 16};
-
-const mp_mma_instruction *mp_mma_of_16_bits(mp_dtype dtype) {
-    return dtype == MP_BF16 ? &bf16 : &f16;
-}
-
 bool mp_gemm_mma(const mp_gemm_request *request, const mp_device_limits *limits, mp_gemm *gemm) {
     if (request->codes.present || (request->dtype != MP_BF16 && request->dtype != MP_FP16)) return false;
     *gemm = mp_gemm_in_frame("kernels/device/gemm_mma.cu", request, limits);
-    gemm->instruction = mp_mma_of_16_bits(request->dtype);
+    gemm->instruction = mp_mma_of(false, request->dtype);
     return true;
 }

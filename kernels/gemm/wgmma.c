@@ -7,19 +7,13 @@
 #include <stdio.h>
 #include <string.h>
 
-static const mp_mma_instruction bf16 = {.wgmma = true, .type = "bf16", .result = "f32", .depth = 16},
-                                f16 = {.wgmma = true, .type = "f16", .result = "f32", .depth = 16},
-                                e4m3 = {.wgmma = true, .type = "e4m3", .result = "f32", .depth = 32},
-                                s8 = {.wgmma = true, .type = "s8", .result = "s32", .depth = 32};
-
 enum { SLICE_BYTES = 128, PRODUCER_THREADS = 128, TABLES = 3, MOST_SUMS = 128, MOST_ROWS = 128 };
 
 /* Of both operands; NULL: no instruction takes them. */
 static const mp_mma_instruction *instruction_of(const mp_gemm_request *r) {
     if (r->dtype != MP_BF16 && r->dtype != MP_FP16) return NULL;
-    if (!r->codes.present) return r->dtype == MP_BF16 ? &bf16 : &f16;
-    if (r->codes.a != r->codes.w) return NULL;
-    return r->codes.a == MP_E4M3 ? &e4m3 : r->codes.a == MP_I8 ? &s8 : NULL;
+    if (r->codes.present && r->codes.a != r->codes.w) return NULL;
+    return mp_mma_of(true, r->codes.present ? r->codes.a : r->dtype);
 }
 
 static int element_bytes(const mp_gemm_request *r) {
@@ -123,7 +117,8 @@ bool mp_gemm_wgmma(const mp_gemm_request *asked, const mp_device_limits *limits,
     const mp_gemm_request own = in_own_tile(asked), *request = &own;
     if (what_is_missing(request, limits)) return false;
     /* Of e4m3 it has other bits than mma, and no kind is chosen by itself that changes bits with the tile. */
-    if (instruction_of(request) == &e4m3 && request->choice != MP_GEMM_WGMMA) return false;
+    if (request->codes.present && request->codes.a == MP_E4M3 && request->choice != MP_GEMM_WGMMA)
+        return false;
     const int stages = stages_of(request, limits);
     *gemm = mp_gemm_of_source("kernels/device/gemm_wgmma.cu", request, stages);
     gemm->threads += PRODUCER_THREADS;

@@ -40,12 +40,12 @@ MP_DEVICE_INLINE double mp_act64_gelu_tanh(double v) {
 /* up is not read where there is none. */
 MP_DEVICE_INLINE double mp_act64_at(const mp_act_form *form, double gate, double up) {
     const double v = mp_gate_argument(form, gate);
-    double a;
+    double a = 0.0 / 0.0; /* of a function that is not here: no number is within any bound of it */
     switch (form->function) {
     case MP_GATE_GELU: a = mp_act64_gelu(v); break;
     case MP_GATE_GELU_TANH: a = mp_act64_gelu_tanh(v); break;
     case MP_GATE_RELU2: a = mp_squared_relu64(v); break;
-    default: a = mp_act64_swish(v, form->beta);
+    case MP_GATE_SWISH: a = mp_act64_swish(v, form->beta); break;
     }
     a = mp_gate_result(form, a);
     return form->gated ? a * mp_up_factor(form, up) : a;

@@ -29,10 +29,7 @@ static void quantise(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) 
     const mp_quant_prediction made = mp_predict_scale(&p->q, device, s->unit);
     const int64_t at = s->row * mp_tensor_row_length(p->codes) + s->first;
     uint8_t codes[PIECE];
-    if (p->scale) {
-#pragma omp critical(mp_quant_scale)
-        mp_encode(p->scale->dtype, p->scale->data, s->scale_at, made.scale);
-    }
+    if (p->scale) mp_quant_store_scale(p, s, made.scale);
     for (int64_t k = 0; k < s->n; k += PIECE) {
         const int64_t here = s->n - k < PIECE ? s->n - k : PIECE;
         mp_predict_codes(&p->q, device, &made, s->x + k, here, codes);
