@@ -22,14 +22,15 @@ static void judge_piece(const combine_judge *g, int64_t m, int64_t first, int64_
     const mp_stage_judge *s = &g->s;
     const mp_case *c = s->j->c;
     const mp_contract *contract = s->j->contract;
-    double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
-    bool open[MP_ROW_PIECE], any = false;
+    double value[MP_COMBINE_PIECE], error[MP_COMBINE_PIECE];
+    bool open[MP_COMBINE_PIECE], any = false;
+    mp_sum of_slots[MP_COMBINE_PIECE];
     const int64_t at = m * s->width + first;
+    mp_combine_sums(&g->terms, m, first, n, of_slots);
     for (int64_t j = 0; j < n; j++) {
-        const mp_sum sum = mp_combine_sum(&g->terms, m, first + j);
-        value[j] = mp_combine_value(c, contract->combine, sum);
-        error[j] = mp_combine_error_of(&g->range.rule, &sum);
-        open[j] = mp_combine_leaves_range(&g->range, &sum);
+        value[j] = mp_combine_value(c, contract->combine, of_slots[j]);
+        error[j] = mp_combine_error_of(&g->range.rule, &of_slots[j]);
+        open[j] = mp_combine_leaves_range(&g->range, &of_slots[j]);
         any = any || open[j];
     }
     for (int64_t j = 0; j < n && any; j++) {
@@ -45,8 +46,8 @@ static void judge_piece(const combine_judge *g, int64_t m, int64_t first, int64_
 static void judge_token(const void *ctx, int64_t m, mp_measure *part, double sums[3]) {
     const combine_judge *g = ctx;
     const int64_t width = g->s.width;
-    for (int64_t k = 0; k < width; k += MP_ROW_PIECE)
-        judge_piece(g, m, k, width - k < MP_ROW_PIECE ? width - k : MP_ROW_PIECE, part, sums);
+    for (int64_t k = 0; k < width; k += MP_COMBINE_PIECE)
+        judge_piece(g, m, k, width - k < MP_COMBINE_PIECE ? width - k : MP_COMBINE_PIECE, part, sums);
 }
 
 /* The engine's figures, where it has any. What is marked in pictures is looked at here. */
