@@ -44,7 +44,7 @@ mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_norma
     mp_fill_params params = {.data = (CUdeviceptr)(uintptr_t)t->data,
                              .count = (unsigned long long)mp_tensor_count(t),
                              .normal = *normal};
-    const mp_kernel kernel = mp_kernel_fill();
+    const mp_kernel kernel = mp_kernel_fill(normal->bits, (mp_normal_kind)normal->kind);
     CUfunction function = NULL;
     mp_status status = mp_cuda_function(cuda, &kernel, &function, err);
     if (status == MP_OK)

@@ -177,7 +177,7 @@ FAKE(cuMemcpyDtoH_v2, void *to, CUdeviceptr from, size_t bytes) {
 }
 FAKE(cuMemHostAlloc, void **pointer, size_t bytes, unsigned flags) {
     (void)flags;
-    CALL(*pointer = malloc(bytes); fake.live++);
+    CALL(*pointer = malloc(bytes); fake.live++; fake.pinned += bytes);
 }
 FAKE(cuMemFreeHost, void *pointer) {
     free(pointer);

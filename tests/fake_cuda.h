@@ -18,6 +18,7 @@ typedef struct fake_cuda {
     int unordered;      /* kernels and fills of them that were on the default stream */
     size_t bytes;       /* allocated so far, given back or not */
     size_t uploaded;    /* bytes copied from the host */
+    size_t pinned;      /* bytes of the host that were pinned so far */
     /* Executes a kernel, whose arguments are at `params`; NULL: kernels do nothing. */
     void (*execute)(const char *entry, const void *params);
     size_t (*used)(void); /* bytes of the device that are not free; NULL: none */

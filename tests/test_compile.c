@@ -138,7 +138,17 @@ static void tiles_compile(void **state) {
 
 static void fill_compiles(void **state) {
     (void)state;
-    for (int a = 0; a < ARCHITECTURES; a++) add(architectures[a], mp_kernel_fill(), 0, false);
+    static const struct {
+        int bits;
+        mp_normal_kind kind;
+    } fills[] = {{16, MP_NORMAL_FLOAT},
+                 {8, MP_NORMAL_FLOAT},
+                 {8, MP_NORMAL_SIGNED},
+                 {4, MP_NORMAL_SATURATED},
+                 {4, MP_NORMAL_UNSIGNED}};
+    for (size_t i = 0; i < sizeof fills / sizeof *fills; i++)
+        for (int a = 0; a < ARCHITECTURES; a++)
+            add(architectures[a], mp_kernel_fill(fills[i].bits, fills[i].kind), 0, false);
     run_jobs();
 }
 
@@ -159,7 +169,9 @@ static void the_judge_compiles(void **state) {
                    {"offload/device/screen.cu", "screen_gemm", "-DSCALED=1"},
                    {"offload/device/screen_act.cu", "screen_act", ""},
                    {"offload/device/screen_combine.cu", "screen_combine", ""},
-                   {"offload/device/confirm.cu", "confirm_gemm", ""}};
+                   {"offload/device/confirm.cu", "confirm_gemm", ""},
+                   {"offload/device/confirm_act.cu", "confirm_act", ""},
+                   {"offload/device/confirm_combine.cu", "confirm_combine", ""}};
     for (int a = 0; a < ARCHITECTURES; a++)
         for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
             mp_kernel kernel = {
