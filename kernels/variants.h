@@ -34,10 +34,10 @@ mp_kernel mp_make_kernel(const char *source, const char *entry, const char *form
 
 mp_kernel mp_kernel_tool(const char *entry, mp_dtype dtype);
 mp_kernel mp_kernel_deliver(void);
-/* The entries of survey.cu share one compilation. */
+/* The entries of survey.cu share one compilation, and those of fill.cu. */
 mp_kernel mp_kernel_survey(const char *entry);
 
-mp_kernel mp_kernel_fill(void);
+mp_kernel mp_kernel_fill(const char *entry);
 
 /* A matrix instruction as PTX names it. */
 typedef struct mp_mma_instruction {

@@ -137,7 +137,10 @@ static void tiles_compile(void **state) {
 
 static void fill_compiles(void **state) {
     (void)state;
-    for (int a = 0; a < ARCHITECTURES; a++) add(architectures[a], mp_kernel_fill(), 0, false);
+    for (int a = 0; a < ARCHITECTURES; a++) {
+        add(architectures[a], mp_kernel_fill("fill_normal"), 0, false);
+        add(architectures[a], mp_kernel_fill("largest_codes"), 0, false);
+    }
     run_jobs();
 }
 
