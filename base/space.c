@@ -3,15 +3,14 @@
 #include "moeparity/space.h"
 
 #include "base/host_memory.h"
+#include "base/kept_blocks.h"
 #include "base/mix.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <xxhash.h>
 
 #define DATA_ALIGNMENT 64u
-#define LARGE_PAGE ((size_t)2 << 20)
+#define LARGEST_ALIGNMENT ((size_t)2 << 20)
 #define WORTH_THREADS ((size_t)1 << 22) /* bytes: less is written before threads have begun */
 
 _Static_assert(MP_GUARD_BYTES % DATA_ALIGNMENT == 0, "the data begins right behind the front guard");
@@ -35,18 +34,10 @@ int64_t mp_guard_first_changed(const void *zone) {
     return i;
 }
 
-/* A fault for each page of many gigabytes takes longer than writing them. */
-static char *take_block(size_t bytes) {
-    const size_t alignment = bytes >= 4 * LARGE_PAGE ? LARGE_PAGE : DATA_ALIGNMENT,
-                 total = (bytes + alignment - 1) / alignment * alignment;
-    char *block = aligned_alloc(alignment, total);
-    if (block && alignment == LARGE_PAGE) madvise(block, total, MADV_HUGEPAGE);
-    return block;
-}
-
 mp_status mp_host_alloc_unfilled(size_t bytes, void **data, mp_error *err) {
-    const size_t most = PTRDIFF_MAX - 2 * (size_t)MP_GUARD_BYTES - LARGE_PAGE; /* no object can be larger */
-    char *block = bytes <= most ? take_block(bytes + 2 * (size_t)MP_GUARD_BYTES) : NULL;
+    /* no object can be larger */
+    const size_t most = PTRDIFF_MAX - 2 * (size_t)MP_GUARD_BYTES - LARGEST_ALIGNMENT;
+    char *block = bytes <= most ? mp_block_take(bytes + 2 * (size_t)MP_GUARD_BYTES) : NULL;
     *data = NULL;
     if (!block) return mp_fail(err, MP_EMEMORY, "cannot allocate %zu bytes", bytes);
     mp_fill_pattern(block, MP_GUARD_BYTES, MP_GUARD_PATTERN);
@@ -64,7 +55,7 @@ static mp_status host_alloc(void *self, size_t bytes, uint32_t poison, void **da
 
 static void host_free(void *self, void *data) {
     (void)self;
-    if (data) free((char *)data - MP_GUARD_BYTES);
+    if (data) mp_block_give((char *)data - MP_GUARD_BYTES);
 }
 
 static mp_status host_copy(void *self, void *to, const void *from, size_t bytes, mp_error *err) {

@@ -5,6 +5,7 @@
 #include "cases/figures.h"
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
+#include "harness/judge/judge.h"
 
 #include <math.h>
 #include <string.h>
@@ -69,6 +70,11 @@ static double run_there(const mp_case *c, const mp_figures *f, const mp_cuda_rat
     return seconds;
 }
 
+/* Of the tokens, what the end-to-end figures are of. */
+static double measured_share(const mp_case *c, bool judge_there) {
+    return !judge_there && c->M > MP_END_TO_END_TOKENS ? (double)MP_END_TO_END_TOKENS / (double)c->M : 1;
+}
+
 mp_status mp_phase_floors(const mp_case *c, const mp_floor_rates *r, double seconds[MP_PHASE_COUNT],
                           mp_error *err) {
     const mp_cuda_rates *device = &r->device;
@@ -90,7 +96,8 @@ mp_status mp_phase_floors(const mp_case *c, const mp_floor_rates *r, double seco
     seconds[MP_PHASE_LOOK] = seconds_of(outputs, r->subject_there ? device->copied_bytes : copies);
     seconds[MP_PHASE_DOWNLOAD] = seconds_of(outputs, r->subject_there ? device->down_bytes : copies);
     seconds[MP_PHASE_JUDGE] = 2 * float64;
-    seconds[MP_PHASE_MODEL] = (mp_scheme_of(c)->quantises_activations ? 4 : 1) * float64;
+    seconds[MP_PHASE_MODEL] =
+        (mp_scheme_of(c)->quantises_activations ? 4 : measured_share(c, r->judge_there)) * float64;
     seconds[MP_PHASE_PREDICT] =
         seconds_of(operations, r->judge_there ? predicted_there(c, device) : r->cpu.dgemm);
     seconds[MP_PHASE_COMPARE] = seconds_of(outputs, r->judge_there ? device->copied_bytes : copies);

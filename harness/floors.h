@@ -27,7 +27,8 @@ typedef struct mp_floor_rates {
  *   look, compare   bytes of outputs by the rate of copies where the subject is, and the judge
  *   download        the same by the rate to the host
  *   judge           operations twice, values and magnitudes, by dgemm or by the GPU's float64
- *   end_to_end      the same once, or four times, with the radii of codes
+ *   end_to_end      the same once, on the CPU for the tokens that it measures, or four times, with the radii
+ *                   of codes
  *   predict         operations by dgemm; on the GPU by float64, of which the sums of tensor cores take a
  *                   multiply-add a term, those of fp32 by float32; of int8 there is none there
  */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/chaos.h"
 
+#include "base/host_memory.h"
 #include "base/process.h"
 #include "harness/progress.h"
 
@@ -28,7 +29,9 @@ void chaos_set(const char *variable, int value) {
 
 static mp_status describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
     (void)s;
-    return host.describe(&host, c, offer, err);
+    const mp_status status = host.describe(&host, c, offer, err);
+    offer->host_bytes += mp_memory_available() / 100 * (size_t)told_by("CHAOS_HOST_PERCENT");
+    return status;
 }
 
 static _Noreturn void hang(void) {
@@ -68,10 +71,30 @@ static mp_status suffer(mp_error *err) {
         if (access(getenv("CHAOS_TOLD"), F_OK) == 0) break;
         tell();
         return mp_fail(err, MP_EMEMORY, "cannot allocate 2 bytes");
+    case KILLED_ONCE:
+        if (access(getenv("CHAOS_TOLD"), F_OK) == 0) break;
+        tell();
+        raise(SIGKILL);
+        break;
+    case KILLED: raise(SIGKILL); break;
     case NOT_SUPPORTED: return mp_fail(err, MP_EUNSUPPORTED, "not here");
     case BAD_INPUT: return mp_fail(err, MP_EINPUT, "refused");
     default: break;
     }
+    return MP_OK;
+}
+
+/* Who says that it takes most of the memory, and runs beside another one that does. */
+static mp_status crowd(bool enter, mp_error *err) {
+    const char *path = getenv("CHAOS_TOLD");
+    if (told_by("CHAOS_HOST_PERCENT") == 0) return MP_OK;
+    if (!enter) {
+        unlink(path);
+        return MP_OK;
+    }
+    const int mine = open(path, O_CREAT | O_EXCL | O_WRONLY, 0666);
+    if (mine < 0) return mp_fail(err, MP_EDEVICE, "two at once");
+    close(mine);
     return MP_OK;
 }
 
@@ -82,7 +105,9 @@ static mp_status run(mp_subject *s, const mp_execution *e, mp_error *err) {
     mp_status status = context_lost ? mp_fail(err, MP_EDEVICE, "the context is lost") : MP_OK;
     if (inherited && fcntl(inherited, F_GETFD) >= 0)
         status = mp_fail(err, MP_EDEVICE, "descriptor %d leaked into the worker", inherited);
+    if (status == MP_OK) status = crowd(true, err);
     usleep(1000 * (useconds_t)told_by("CHAOS_PAUSE_MS"));
+    if (status == MP_OK) crowd(false, err);
     for (; victim && raised < told_by("CHAOS_RAISES"); raised++) raise(told_by("CHAOS_SIGNAL"));
     if (status == MP_OK && victim) status = suffer(err);
     return status == MP_OK ? host.run(&host, e, err) : status;
@@ -143,8 +168,9 @@ static void forget(fixture *f) {
 
 int chaos_set_up(void **state) {
     static const char *const self[] = {"/proc/self/exe", NULL};
-    static const char *const variables[] = {"CHAOS_MISHAP", "CHAOS_START",      "CHAOS_RAISES",
-                                            "CHAOS_SIGNAL", "CHAOS_DESCRIPTOR", "CHAOS_PAUSE_MS"};
+    static const char *const variables[] = {"CHAOS_MISHAP",      "CHAOS_START",      "CHAOS_RAISES",
+                                            "CHAOS_SIGNAL",      "CHAOS_DESCRIPTOR", "CHAOS_PAUSE_MS",
+                                            "CHAOS_HOST_PERCENT"};
     fixture *f = calloc(1, sizeof *f);
     *state = f;
     if (!f) return -1;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A subject that does things to its worker, and runs with it. What it does is told by environment variables,
  * which workers inherit: CHAOS_MISHAP to the case with seed VICTIM, CHAOS_START when it is opened, and
- * CHAOS_PAUSE_MS before every execution. */
+ * CHAOS_PAUSE_MS before every execution. CHAOS_HOST_PERCENT: it says that each of its cases takes so much of
+ * the host's memory, and cannot bear another one beside it while it pauses. */
 #ifndef MP_TESTS_CHAOS_H
 #define MP_TESTS_CHAOS_H
 
@@ -33,6 +34,8 @@ typedef enum mishap {
     NOT_SUPPORTED,
     BAD_INPUT,
     NO_MEMORY_ONCE, /* it makes the file that CHAOS_TOLD names, and where that is there it has some */
+    KILLED,         /* as by the system, for memory */
+    KILLED_ONCE,    /* as NO_MEMORY_ONCE */
     MISHAPS
 } mishap;
 

@@ -2,6 +2,7 @@
 /* The output against float64 that quantises no activation: the composed bound holds for every scheme, is
  * nearly reached where errors cannot cancel, and is left by a fault. */
 #include "cases/scheme.h"
+#include "harness/judge/judge.h"
 #include "moeparity/run_case.h"
 #include "tests/faults.h"
 
@@ -97,6 +98,43 @@ static void the_bound_holds_for_quantisers_of_others(void **state) {
     }
 }
 
+/* An element of the first token is off, one of the last more, one of token `hidden` most. */
+static int64_t hidden;
+
+static void add_to(const faulty_run *run, int64_t token, float error) {
+    const mp_tensor *out = &run->trace->t[MP_OUT];
+    const int64_t at = token * run->c->K + 3;
+    mp_encode(out->dtype, out->data, at, mp_decode(out->dtype, out->data, at) + error);
+}
+
+static void three_tokens_off(const faulty_run *run) {
+    add_to(run, 0, 64);
+    add_to(run, hidden, 4096);
+    add_to(run, run->c->M - 1, 512);
+}
+
+/* Of many tokens so many are measured, the first and the last among them; all of as many. */
+static void many_tokens_are_sampled(void **state) {
+    (void)state;
+    const fault f = {.name = "three tokens off", .plant = three_tokens_off};
+    const struct {
+        int64_t M, hidden, measured;
+        double least;
+    } runs[] = {{MP_END_TO_END_TOKENS, 3000, MP_END_TO_END_TOKENS, 4000},
+                {MP_END_TO_END_TOKENS + 1000, 4400, MP_END_TO_END_TOKENS, 4000},
+                {30000, 5000, MP_END_TO_END_TOKENS, 500}};
+    for (size_t i = 0; i < COUNT(runs); i++) {
+        char text[96];
+        hidden = runs[i].hidden;
+        snprintf(text, sizeof text, "M=%lld E=2 topk=2 K=16 N=8", (long long)runs[i].M);
+        const mp_verdict *v = judge(&f, text);
+        assert_int_equal(v->outcome, MP_FAIL); /* the checks see every token */
+        assert_int_equal(v->stage[MP_COMBINE].compared, runs[i].M * 16);
+        assert_int_equal(v->end_to_end.compared, runs[i].measured * 16);
+        assert_true(v->end_to_end.max_abs > runs[i].least && v->end_to_end.max_abs < 1.1 * runs[i].least);
+    }
+}
+
 /* Where nothing quantises activations, nothing is explained by it. */
 static void weights_alone_have_no_bound_of_codes(void **state) {
     (void)state;
@@ -137,6 +175,7 @@ static void a_fault_leaves_the_bound(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_bound_holds_for_every_scheme),
                                        cmocka_unit_test(the_bound_holds_for_quantisers_of_others),
+                                       cmocka_unit_test(many_tokens_are_sampled),
                                        cmocka_unit_test(weights_alone_have_no_bound_of_codes),
                                        cmocka_unit_test(saturated_codes_are_counted),
                                        cmocka_unit_test(a_fault_leaves_the_bound)};

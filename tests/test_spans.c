@@ -43,7 +43,11 @@ static const mp_verdict *judge(const fault *f, mp_tensor_set exposed, const char
 
 /* The composed bounds hold on every data family, activation and format, in every layout and mode; and the
  * bits of what is not exposed are predicted through. The sharper, probabilistic bound of the rows holds too.
- * Sums are short: of longer ones the bounds are further from what happens, and one too small shows less. */
+ * Sums are short: of longer ones the bounds are further from what happens, and one too small shows less.
+ *
+ * Of families, kinds and ways each exposure takes two or three squares of eight, in each of which every two of
+ * them meet, and all five take every three together: what one exposure judges does not depend on what others
+ * show. */
 static void a_right_subject_passes_whatever_it_exposes(void **state) {
     (void)state;
     static const fault nothing[] = {{.name = "nothing wrong"},
@@ -66,17 +70,19 @@ static void a_right_subject_passes_whatever_it_exposes(void **state) {
                                        " dtype=fp16 routing=duplicates",
                                        " dtype=fp32 bias=1",
                                        " apply_router_weight_on_input=1 topk=1"};
+    enum { SQUARES = COUNT(ways) }; /* families x kinds, each with a way: (family + kind + square) % SQUARES */
     int cases = 0;
     for (size_t e = 0; e < COUNT(exposures); e++)
         for (size_t d = 0; d < COUNT(families); d++)
             for (size_t k = 0; k < COUNT(kinds); k++)
-                for (size_t w = 0; w < COUNT(ways); w++) {
+                for (size_t square = e; square < SQUARES; square += 3) {
+                    const size_t w = (d + k + square) % SQUARES;
                     char text[256];
                     snprintf(text, sizeof text, "M=5 E=4 K=40 N=24 data=%s %s%s", families[d], kinds[k],
                              ways[w]);
                     const bool biased_twice = strstr(kinds[k], "bias") && strstr(ways[w], "bias");
                     if (biased_twice || (strstr(families[d], "dtype") && strstr(ways[w], "dtype"))) continue;
-                    const mp_verdict *v = judge(&nothing[(d + k + w) % 2], exposures[e].tensors, text);
+                    const mp_verdict *v = judge(&nothing[square % 2], exposures[e].tensors, text);
                     if (v->outcome != MP_PASS) fail_msg("%s, %s: %s", exposures[e].name, text, v->reason);
                     if (exposures[e].tensors == IN(OUT)) assert_false(v->stage[MP_GATE_UP].judged);
                     const bool no_sum = strstr(ways[w], "no_combine") || strstr(ways[w], "topk=1");

@@ -4,6 +4,7 @@
 #include "tests/chaos.h"
 
 #include "base/clock.h"
+#include "base/host_memory.h"
 #include "moeparity/golden.h"
 
 #include <omp.h>
@@ -29,6 +30,8 @@ static const struct {
     [NO_MEMORY] = {MP_CRASH, "cannot allocate 1 byte"},
     [NO_MEMORY_ONCE] = {MP_PASS, ""},
     [NOT_SUPPORTED] = {MP_SKIP, "not here"},
+    [KILLED] = {MP_CRASH, "the worker died of signal 9"},
+    [KILLED_ONCE] = {MP_PASS, ""},
     [BAD_INPUT] = {MP_CRASH, "refused"},
 };
 
@@ -62,10 +65,13 @@ static void judge_mishap(fixture *f, mishap what, int jobs) {
         assert_int_equal(f->progress.started[i], 1);
         assert_int_equal(f->progress.judged[i], 1);
         assert_int_equal(f->progress.phases[i] > 0, i == VICTIM);
+        assert_int_equal(strstr(v->reason, "with no other worker beside it") != NULL,
+                         i == VICTIM && what == KILLED && jobs > 1);
         mp_tally_add(&tally, v);
     }
     assert_true(jobs > 1 || f->progress.in_order);
-    if (what == NO_MEMORY_ONCE) assert_int_equal(access(f->told, F_OK), 0); /* it came twice */
+    if (what == NO_MEMORY_ONCE || what == KILLED_ONCE)
+        assert_int_equal(access(f->told, F_OK), 0); /* it came twice */
     assert_true(f->progress.starting > 0);
     assert_false(f->info.interrupted);
     assert_string_equal(f->info.subject, "chaos");
@@ -75,7 +81,7 @@ static void judge_mishap(fixture *f, mishap what, int jobs) {
 
 static void one_worker(void **state) {
     for (mishap m = NONE; m < MISHAPS; m++)
-        if (m != NO_MEMORY_ONCE) judge_mishap(*state, m, 1);
+        if (m != NO_MEMORY_ONCE && m != KILLED_ONCE) judge_mishap(*state, m, 1);
 }
 
 static void three_workers(void **state) {
@@ -90,6 +96,16 @@ static void alone_a_lack_of_memory_is_no_others(void **state) {
     if (chaos_run(f) != MP_OK) fail_msg("%s", f->err.text);
     assert_int_equal(f->v[VICTIM].outcome, MP_CRASH);
     assert_string_equal(f->v[VICTIM].reason, "cannot allocate 2 bytes");
+}
+
+/* Rows whose subject says that it takes more than half of the memory wait for each other. */
+static void what_a_subject_takes_of_the_memory_counts(void **state) {
+    fixture *f = *state;
+    enum { MOST = 60 };
+    if (mp_memory_available() == 0) skip(); /* not known here */
+    chaos_set("CHAOS_HOST_PERCENT", MOST);
+    chaos_set("CHAOS_PAUSE_MS", 20);
+    judge_mishap(f, NONE, 3);
 }
 
 static void more_workers_than_cases(void **state) {
@@ -303,6 +319,7 @@ int main(void) {
         chaos_test(one_worker),
         chaos_test(three_workers),
         chaos_test(alone_a_lack_of_memory_is_no_others),
+        chaos_test(what_a_subject_takes_of_the_memory_counts),
         chaos_test(more_workers_than_cases),
         chaos_test(threads_of_the_caller_are_no_matter),
         chaos_test(no_descriptor_leaks_into_a_worker),

@@ -19,8 +19,11 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_confi
                    mp_verdict *v, mp_error *err);
 
 /* Fills v->end_to_end: the final output against the float64 pipeline, which is computed from the inputs. It
- * is reported and decides nothing. Without an output, or where an input or the rows of slots are not known,
- * nothing is measured: compared stays 0. Errors are the harness's own. */
+ * is reported and decides nothing. Of more than MP_END_TO_END_TOKENS tokens that many are measured where the
+ * engine has no end_to_end of its own and activations are not quantised: in equal windows from the first
+ * token to the last, and compared is what they have. Without an output, or where an input or the rows of
+ * slots are not known, nothing is measured: compared stays 0. Errors are the harness's own. */
+enum { MP_END_TO_END_TOKENS = 8192 };
 mp_status mp_measure_end_to_end(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
                                 const mp_trace *trace, const mp_engine *engine, mp_verdict *v, mp_error *err);
 

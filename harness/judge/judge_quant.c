@@ -7,6 +7,7 @@
 #include "harness/answers.h"
 #include "ref/quant.h"
 
+#include <float.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -41,6 +42,10 @@ static mp_quant_range any_scale(mp_dtype codes, double amax) {
     return (mp_quant_range){exact * (1 - 0x1p-21), fmax(2 * exact, floor) * (1 + 0x1p-21)};
 }
 
+static bool scale_fits(mp_quant_range may, double scale) {
+    return isnan(may.low) || isnan(may.high) ? isnan(scale) : scale >= may.low && scale <= may.high;
+}
+
 static void judge_scale(quant_judge *g, quant_part *part, const mp_quant_pass *p, const mp_quant_span *at,
                         double scale) {
     const mp_quant_range may =
@@ -52,9 +57,8 @@ static void judge_scale(quant_judge *g, quant_part *part, const mp_quant_pass *p
         part->open++;
         return;
     }
-    const bool fits =
-        isnan(may.low) || isnan(may.high) ? isnan(scale) : scale >= may.low && scale <= may.high;
-    if (!fits) add_stranger(&g->scales, at->r, at->first / p->group, scale, may.low, may.high);
+    if (!scale_fits(may, scale))
+        add_stranger(&g->scales, at->r, at->first / p->group, scale, may.low, may.high);
 }
 
 static void judge_codes(quant_judge *g, quant_part *part, const mp_quant_pass *p, const mp_quant_span *at,
@@ -311,7 +315,10 @@ static mp_amax amax_of(const mp_balls *in, int64_t first, int64_t n) {
     mp_amax a = {0};
     for (int64_t i = first; i < first + n; i++) {
         const mp_ball x = mp_ball_get(in, i);
-        a.unknown |= !isfinite(x.value) || !isfinite(x.sure);
+        const bool is_nan = isnan(x.value) && !isinf(x.sure), known = isfinite(x.value) && isfinite(x.sure);
+        a.has_nan |= is_nan;
+        a.unknown |= !is_nan && !known;
+        if (!known) continue;
         a.least = fmax(a.least, fabs(x.value) - x.sure);
         a.most = fmax(a.most, fabs(x.value) + x.sure);
     }
@@ -321,24 +328,33 @@ static mp_amax amax_of(const mp_balls *in, int64_t first, int64_t n) {
 static void merge_amax(mp_amax *into, const mp_amax *from) {
 #pragma omp critical(mp_judge_amax)
     *into = (mp_amax){fmax(into->least, from->least), fmax(into->most, from->most),
-                      into->unknown || from->unknown};
+                      into->has_nan || from->has_nan, into->unknown || from->unknown};
 }
 
 /* Whether the scale that is shown of a group can be made of numbers within their radii; row: of the whole
- * output. */
+ * output. A number without a radius may be any, which makes the scale no smaller than the others do; Inf, of
+ * which quantisers make what they make; or NaN, which most of them leave out. */
 static void judge_shown_scale(mp_span *j, mp_quantisation q, mp_dtype codes, const mp_amax *amax,
                               double shown, int64_t row, int64_t group) {
     const int quantiser = j->j->contract->quantiser;
-    const bool any = quantiser == MP_ANY_QUANTISER;
+    const bool any = quantiser == MP_ANY_QUANTISER, odd = amax->has_nan || amax->unknown;
+    const mp_quant_unit nan = {.has_nan = true}, inf = {.amax = INFINITY};
     mp_quant_unit low = mp_quant_unit_empty, high = mp_quant_unit_empty;
-    /* What is given beside it enters in a way that nobody tells; the other is made of min and max. */
-    if (amax->unknown || (any && q.given != 0) || quantiser == MP_QUANT_VLLM_INT8_TOKEN_ASYM) return;
     if (!any) q.quantiser = (mp_quantiser)quantiser;
+    /* What is given beside it enters in a way that nobody tells; the other is made of min and max. */
+    if (any ? q.given != 0 || odd
+            : quantiser == MP_QUANT_VLLM_INT8_TOKEN_ASYM || (odd && mp_quant_is_open(&q, &nan))) {
+#pragma omp atomic
+        j->open_scales++;
+        return;
+    }
     low.amax = amax->least > 0 ? nextafterf((float)amax->least, 0) : 0;
-    high.amax = nextafterf((float)amax->most, INFINITY);
-    const double least = (any ? any_scale(codes, (double)low.amax) : mp_quant_scales(&q, &low)).low,
-                 most = (any ? any_scale(codes, (double)high.amax) : mp_quant_scales(&q, &high)).high;
-    if (!(shown >= least && shown <= most)) add_stranger(&j->scales, row, group, shown, least, most);
+    high.amax = amax->unknown ? FLT_MAX : nextafterf((float)amax->most, INFINITY);
+    const mp_quant_range may = {
+        (any ? any_scale(codes, (double)low.amax) : mp_quant_scales(&q, &low)).low,
+        (any ? any_scale(codes, (double)high.amax) : mp_quant_scales(&q, &high)).high};
+    if (scale_fits(may, shown) || (amax->unknown && scale_fits(mp_quant_scales(&q, &inf), shown))) return;
+    add_stranger(&j->scales, row, group, shown, may.low, may.high);
 }
 
 /* Balls of n numbers from i on in units of codes, as they are measured where the span ends. */

@@ -238,9 +238,12 @@ mp_status mp_span_propagate(mp_span *j, const mp_judgement *judgement, mp_stage_
 
 /* Intermediate values may overflow within their bounds: of what comes of them nothing is known. */
 static void tell_unbounded(const mp_span *j, int64_t measured) {
-    char note[160];
-    snprintf(note, sizeof note, "%s..%s: %lld of %lld elements have no finite bound", mp_stage_name(j->first),
-             mp_stage_name(j->last), (long long)j->unbounded, (long long)(j->unbounded + measured));
+    char note[200], scales[64] = "";
+    if (j->open_scales > 0)
+        snprintf(scales, sizeof scales, ", and %lld scales may be any", (long long)j->open_scales);
+    snprintf(note, sizeof note, "%s..%s: %lld of %lld elements have no finite bound%s",
+             mp_stage_name(j->first), mp_stage_name(j->last), (long long)j->unbounded,
+             (long long)(j->unbounded + measured), scales);
     mp_check_pass_partly(j->j->v, MP_CHECK_BOUND, note);
 }
 
@@ -274,7 +277,7 @@ mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage 
         mp_stage_judge_finish(&j.s);
         if (mp_stage_makes_codes(last)) mp_span_tell_codes(&j);
         if (j.unbounded > 0 && measured == 0) mp_stage_has_no_bound(judgement, last, "any element");
-        if (j.unbounded > 0 && measured > 0) tell_unbounded(&j, measured);
+        if (j.unbounded + j.open_scales > 0 && measured > 0) tell_unbounded(&j, measured);
     } else {
         mp_stage_judge_drop(&j.s);
     }

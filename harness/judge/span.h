@@ -13,10 +13,11 @@ typedef struct mp_strangers {
     double got, low, high;
 } mp_strangers;
 
-/* What the largest magnitude of numbers within their radii may be; unknown: one of them may be anything. */
+/* What the largest magnitude of numbers within their radii may be, NaN left out; unknown: beside these there
+ * is one that may be anything. */
 typedef struct mp_amax {
     double least, most;
-    bool unknown;
+    bool has_nan, unknown;
 } mp_amax;
 
 /* A span being propagated, slab by slab of tokens; the last three are those of one that is judged.
@@ -43,6 +44,7 @@ typedef struct mp_span {
     mp_ball_pool pool;                   /* what the balls of a slab lie in */
     mp_stage_judge s;
     mp_strangers scales; /* of a span that ends with codes */
+    int64_t open_scales; /* of which it is not known what they may be */
     mp_amax amax;        /* of all numbers that became them, where they share a scale */
     int64_t unbounded;   /* elements of which no finite bound is known */
     double *statistical; /* [rows of the whole output]: sum of squares of det + random + half an ulp */

@@ -6,6 +6,7 @@
 #include "harness/run/message.h"
 #include "harness/verdict_make.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,8 +74,18 @@ static mp_status take_names(mp_crew *crew, const json_t *hello, mp_error *err) {
     return status;
 }
 
+/* The first worker was told all rows, and says what their subject takes. */
+static void take_host_bytes(mp_crew *crew, const json_t *hello) {
+    const json_t *rows = json_object_get(hello, "host_bytes");
+    for (size_t i = 0; !crew->opened && i < json_array_size(rows) && i < crew->matrix->count; i++) {
+        const json_int_t bytes = json_integer_value(json_array_get(rows, i));
+        if (bytes > 0) mp_deal_add_bytes(&crew->deal, i, (size_t)bytes);
+    }
+}
+
 static void take_hello(mp_crew *crew, mp_slot *slot, const json_t *hello) {
     mp_error why = {0};
+    take_host_bytes(crew, hello);
     if (take_names(crew, hello, &why) != MP_OK) {
         start_failed(crew, slot, &why);
         return;
@@ -149,8 +160,18 @@ static void lost_idle(mp_crew *crew, mp_slot *slot, const char *why) {
     mp_link_kill(slot->link);
 }
 
+/* Who has no memory left kills the process that has most of it, whoever took it: what was beside others comes
+ * again when they are done. */
+static bool comes_again(mp_crew *crew, mp_slot *slot) {
+    const size_t index = slot->link->index;
+    if (slot->replay.active || crew->o.record || !mp_deal_again(&crew->deal, index)) return false;
+    mp_link_kill(slot->link);
+    return true;
+}
+
 void mp_slot_lost(mp_crew *crew, mp_slot *slot, const char *why) {
     const mp_link *link = slot->link;
+    const bool killed = why && link->died_of == SIGKILL;
     char reason[512], phase[MP_PHASE_MAX], late[64];
     mp_error err = {0};
     if (link->state == MP_LINK_IDLE) {
@@ -162,9 +183,11 @@ void mp_slot_lost(mp_crew *crew, mp_slot *slot, const char *why) {
         start_failed(crew, slot, &err);
         return;
     }
+    if (killed && comes_again(crew, slot)) return;
     mp_phase_text(link->stage, link->what, phase);
     snprintf(late, sizeof late, "no verdict after %g s", crew->o.settings.timeout);
-    snprintf(reason, sizeof reason, "%s%s%s%s%s", why ? why : late, why ? " before its verdict" : "",
-             phase[0] ? " (" : "", phase, phase[0] ? ")" : "");
+    snprintf(reason, sizeof reason, "%s%s%s%s%s%s", why ? why : late, why ? " before its verdict" : "",
+             phase[0] ? " (" : "", phase, phase[0] ? ")" : "",
+             killed && crew->deal.rows[link->index].alone ? ", with no other worker beside it" : "");
     mp_slot_close_row(crew, slot, why ? MP_CRASH : MP_TIMEOUT, reason);
 }

@@ -203,6 +203,11 @@ bool mp_deal_again(mp_deal *deal, size_t row) {
     return true;
 }
 
+void mp_deal_add_bytes(mp_deal *deal, size_t row, size_t bytes) {
+    size_t *sum = &deal->rows[row].bytes;
+    if (__builtin_add_overflow(*sum, bytes, sum)) *sum = SIZE_MAX;
+}
+
 size_t mp_deal_open_rows(const mp_deal *deal) {
     size_t open = 0;
     for (size_t i = 0; i < deal->count; i++) open += is_open(deal, i);

@@ -41,6 +41,9 @@ size_t mp_deal_any(mp_deal *deal);
 /* The row was dealt, and did not fit in beside the others: it comes again, by mp_deal_any. False where it had
  * no company. */
 bool mp_deal_again(mp_deal *deal, size_t row);
+/* The row needs so many bytes of the host beside what its case says: what its subject takes, and the judge on
+ * a device. */
+void mp_deal_add_bytes(mp_deal *deal, size_t row, size_t bytes);
 /* How many rows mp_deal_next may still have for somebody. */
 size_t mp_deal_open_rows(const mp_deal *deal);
 

@@ -223,11 +223,11 @@ void mp_order_free(mp_order *order) {
 
 /* ---- answers ---- */
 
-json_t *mp_json_hello(const mp_subject *subject, const char *blas, const char *files) {
-    return json_pack("{s:{s:i, s:o, s:o, s:o, s:o, s:o}}", "hello", "protocol", MP_PROTOCOL, "subject",
+json_t *mp_json_hello(const mp_subject *subject, const char *blas, const char *files, json_t *host_bytes) {
+    return json_pack("{s:{s:i, s:o, s:o, s:o, s:o, s:o, s:o*}}", "hello", "protocol", MP_PROTOCOL, "subject",
                      mp_json_text(subject->name), "device", mp_json_text(subject->device), "versions",
                      mp_json_text(subject->versions), "blas", mp_json_text(blas), "files",
-                     mp_json_text(files));
+                     mp_json_text(files), "host_bytes", host_bytes);
 }
 
 mp_status mp_json_to_hello(const json_t *hello, mp_run_info *info, mp_error *err) {

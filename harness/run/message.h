@@ -33,8 +33,9 @@ typedef struct mp_order {
 mp_status mp_json_to_order(const json_t *open, mp_order *order, mp_error *err);
 void mp_order_free(mp_order *order);
 
-/* {"hello": ...}: what a worker has opened. */
-json_t *mp_json_hello(const mp_subject *subject, const char *blas, const char *files);
+/* {"hello": ...}: what a worker has opened. host_bytes, whose reference is taken: an array of what each row
+ * takes beside what its case says, or NULL. */
+json_t *mp_json_hello(const mp_subject *subject, const char *blas, const char *files, json_t *host_bytes);
 /* Fills subject, device, versions and blas. MP_EINPUT where the worker speaks another protocol. */
 mp_status mp_json_to_hello(const json_t *hello, mp_run_info *info, mp_error *err);
 

@@ -2,6 +2,7 @@
 #include "harness/checks/session.h"
 
 #include "base/clock.h"
+#include "base/kept_blocks.h"
 #include "cases/edit.h"
 #include "harness/answers.h"
 #include "harness/checks/first_run.h"
@@ -202,6 +203,9 @@ static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
     if (status == MP_OK) describe(s);
     const size_t there = mp_kept_for(kept, &s->row->c);
     if (status == MP_OK) status = mp_plan_memory(s, there, err);
+    if (status ==
+        MP_OK) /* what one run leaves waits for the next; the first stays, and is half of the plan */
+        mp_blocks_keep(mp_case_host_bytes(&s->row->c, s->offer.config.up.block_size_m) / 2);
     const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
     if (status == MP_OK) status = mp_kept_inputs(kept, &s->row->c, may_defer(s->options), in, err);
     if (status == MP_OK) status = mp_inputs_edit(&s->row->c, s->options->settings.edit, in, err);
@@ -253,6 +257,7 @@ void mp_run_case(const mp_matrix_row *row, const mp_run_options *options, mp_ver
         mp_kept_take(weights_of(options), &row->c,
                      status == MP_OK && v->check[MP_CHECK_INPUT].answer != MP_FAILED, &in);
     mp_inputs_destroy(&in);
+    mp_blocks_keep(0);
     mp_copies_close(own);
     if (own) options->subject->copies = NULL;
     mp_verdict_set_repro(row, options->before, options->before_count, &settings, v);

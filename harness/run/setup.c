@@ -154,6 +154,27 @@ mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix
     return status;
 }
 
+/* What cannot be described takes nothing: it will not be run. */
+static size_t host_bytes_of(mp_subject *subject, const mp_case *c) {
+    mp_offer offer;
+    return mp_subject_describe(subject, c, &offer, NULL) == MP_OK ? offer.host_bytes : 0;
+}
+
+size_t mp_setup_host_bytes(mp_setup *s, const mp_matrix_row *row) {
+    size_t most = 0;
+    if (row->file || !s->run.subject) return 0;
+    for (size_t i = 0; i <= row->pair_count + row->after_count; i++) {
+        const mp_case *c = i == 0                 ? &row->c
+                           : i <= row->pair_count ? &row->pairs[i - 1]
+                                                  : &row->afters[i - 1 - row->pair_count];
+        const size_t bytes = host_bytes_of(s->run.subject, c);
+        if (bytes > most) most = bytes;
+    }
+    const size_t other = s->run.against ? host_bytes_of(s->run.against, &row->c) : 0;
+    const bool offloads = mp_engine_choose(&s->engine, &s->options->settings, s->run.subject, &row->c);
+    return (other > most ? other : most) + (offloads ? MP_OFFLOAD_HOST_BYTES : 0);
+}
+
 /* A recording takes the run of the case. */
 typedef struct recorder {
     mp_setup *s;

@@ -31,6 +31,9 @@ typedef struct mp_setup {
  * where the subject, or the device that is to judge, is not there. Close it after an error too. */
 mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix, bool check_golden,
                         mp_setup *s, mp_error *err);
+/* Bytes of the host's memory that the row takes beside what its case says: what the subject, and the one that
+ * it is compared with, say of the largest of the row's cases, and what a judge on a device takes. */
+size_t mp_setup_host_bytes(mp_setup *s, const mp_matrix_row *row);
 /* Judges a case. One that passes is recorded, where there is a recording: the error is the recording's. What
  * ran before it the caller says in `run`. */
 mp_status mp_setup_judge(mp_setup *s, const mp_matrix_row *row, mp_verdict *v, mp_error *err);

@@ -78,6 +78,17 @@ static void take_threads(const worker *w, const json_t *run) {
     if (free_to && threads > 0 && threads <= THREADS_MAX) omp_set_num_threads((int)threads);
 }
 
+/* For a run of several workers, which share the memory. */
+static json_t *host_bytes(worker *w) {
+    const mp_matrix *matrix = &w->order.matrix;
+    if (w->order.options.settings.jobs <= 1) return NULL;
+    json_t *rows = json_array();
+    for (size_t i = 0; i < matrix->count; i++)
+        json_array_append_new(
+            rows, json_integer((json_int_t)(mp_setup_host_bytes(&w->setup, &matrix->rows[i]) & INT64_MAX)));
+    return rows;
+}
+
 static mp_status serve_open(worker *w, const json_t *open, mp_error *err) {
     if (w->opened) return mp_fail(err, MP_EINPUT, "a worker opens one run");
     w->opened = true;
@@ -89,7 +100,7 @@ static mp_status serve_open(worker *w, const json_t *open, mp_error *err) {
     status = mp_setup_open(o, &w->order.matrix, w->order.check_golden, &w->setup, err);
     if (status == MP_OK)
         tell(w, mp_json_hello(&w->setup.subject, o->settings.plain ? "plain loops" : mp_blas_name(),
-                              mp_text_get(&w->setup.files)));
+                              mp_text_get(&w->setup.files), host_bytes(w)));
     return status;
 }
 

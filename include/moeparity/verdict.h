@@ -147,7 +147,8 @@ typedef struct mp_verdict {
         lacked_memory; /* why it is a SKIP or a CRASH: of one among several workers, which runs again alone */
     mp_stage_figures stage[MP_STAGE_COUNT];
     mp_stage_figures end_to_end; /* final output against the float64 pipeline, and against the predicted bits:
-                                    reported, not judged. compared is 0 where float64 was not computed; in a
+                                    reported, not judged. compared tells of how many elements: of a large case
+                                    a CPU measures a sample; 0 where float64 was not computed; in a
                                     verification of a golden max_abs and max_row_rms are NaN then. Where
                                     activations are quantised max_ratio and worst_... are of the bound that
                                     quantiser, accumulations and roundings compose to */

@@ -18,7 +18,8 @@ const mp_tc_operand mp_tc_operands[] = {
     [MP_TC_E5M2] = {MP_E5M2, 0xFF, 2, 15, 0x7C},          [MP_TC_E2M1] = {MP_E2M1, 0xF, 1, 1, 0x10},
 };
 
-void mp_tc_take_outlines(const mp_tc_operand *o, const char *codes, int64_t n, uint16_t *outlines) {
+MP_CLONES static void take_outlines(const mp_tc_operand *o, const char *codes, int64_t n,
+                                    uint16_t *outlines) {
     switch (mp_dtype_size(o->dtype)) {
     case 1:
         for (int64_t i = 0; i < n; i++) outlines[i] = (uint16_t)((codes[i] & 0x80) << 8 | (codes[i] & 0x7F));
@@ -33,15 +34,18 @@ void mp_tc_take_outlines(const mp_tc_operand *o, const char *codes, int64_t n, u
     }
 }
 
+void mp_tc_take_outlines(const mp_tc_operand *o, const char *codes, int64_t n, uint16_t *outlines) {
+    take_outlines(o, codes, n, outlines);
+}
+
+/* Without the bits that the unit does not read. */
+MP_CLONES static void keep_bits(uint32_t kept, int64_t n, float *values) {
+    for (int64_t i = 0; i < n; i++) values[i] = mp_float_of_bits(mp_bits_of_float(values[i]) & kept);
+}
+
 void mp_tc_take_values(const mp_tc_operand *o, const char *codes, int64_t n, float *values) {
     mp_decode_row_f32(o->dtype, codes, 0, n, values);
-    if (o->dtype != MP_FP32) return;
-    for (int64_t i = 0; i < n; i++) {
-        uint32_t code;
-        memcpy(&code, &values[i], sizeof code);
-        code &= o->kept;
-        memcpy(&values[i], &code, sizeof code);
-    }
+    if (o->dtype == MP_FP32) keep_bits(o->kept, n, values);
 }
 
 /* Exponent field of an outline, 1 for subnormals, 0 for zero; `shift`: the format's. */

@@ -182,10 +182,11 @@ function showCase(panel, row, link, names) {
         h("dl", {class: "facts"}, fact("Contract", v.contract), fact("Tiles", v.config),
           fact("", v.config_note), fact("Says less", v.weaker), fact("Covers", v.covers),
           fact("Reference", v.blas),
-          fact("End to end", v.end_to_end && v.end_to_end.compared > 0
-                                 ? `largest error ${short(real(v.end_to_end.max_abs))}, row rms ${
-                                       short(real(v.end_to_end.max_row_rms))}`
-                                 : ""),
+          fact("End to end",
+               v.end_to_end && v.end_to_end.compared > 0
+                   ? `largest error ${short(real(v.end_to_end.max_abs))}, row rms ${
+                         short(real(v.end_to_end.max_row_rms))} of ${whole(v.end_to_end.compared)} elements`
+                   : ""),
           fact("Time", real(v.seconds) > 0 ? `${short(real(v.seconds))} s` : ""),
           fact("Host memory", v.peak_bytes > 0 ? `${short(v.peak_bytes / 2 ** 20)} MiB planned` : "")));
     if (!panel.querySelector(".stage"))

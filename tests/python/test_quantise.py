@@ -5,6 +5,7 @@ one rounding of it, a code the nearest of all values of its format."""
 import ctypes
 import os
 import random
+from bisect import bisect_left
 from fractions import Fraction
 
 import pytest
@@ -31,7 +32,9 @@ def rounded(value, precision=FLOAT32[0], smallest=FLOAT32[1]):
 
 def nearest(value, values):
     """The place of the nearest of ascending values >= 0, a tie to the even one, and the sign."""
-    place = min(range(len(values)), key=lambda i: (abs(values[i] - abs(value)), i % 2))
+    above = bisect_left(values, abs(value))
+    around = range(max(above - 1, 0), min(above + 1, len(values)))
+    place = min(around, key=lambda i: (abs(values[i] - abs(value)), i % 2))
     return place, value < 0
 
 
