@@ -60,7 +60,9 @@ mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_er
         destroy(&d->maker);
         return mp_fail(err, MP_EINTERNAL, "%s is not made by counting alone", mp_tensor_name(id));
     }
-    d->maker.most = mp_decode_code(t->dtype, mp_normal_code_of(&d->normal, MP_CENTRED_MOST));
+    d->maker.most = mp_decode_code(t->dtype, d->normal.kind == MP_NORMAL_UNSIGNED
+                                                 ? d->normal.largest
+                                                 : mp_normal_code_of(&d->normal, MP_CENTRED_MOST));
     void *mapped = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     d->mapped = mapped == MAP_FAILED ? NULL : mapped;
     if (d->mapped) madvise(mapped, all, MADV_HUGEPAGE); /* as base/space.c, for the same reason */
@@ -90,6 +92,7 @@ const mp_normal *mp_deferred_normal(const mp_tensor *t) {
 
 uint64_t mp_deferred_digest(const mp_tensor *t) {
     const mp_normal *n = mp_deferred_normal(t);
-    const uint64_t of_format = (uint64_t)t->dtype << 32 | (uint32_t)n->exponent;
-    return mp_mix(mp_mix(n->key + of_format) + (uint64_t)mp_tensor_count(t)) | 1;
+    const uint64_t of_format = (uint64_t)t->dtype << 32 | (uint32_t)n->exponent,
+                   of_rows = n->kind == MP_NORMAL_UNSIGNED ? mp_mix(n->row_length) + (uint64_t)n->zero : 0;
+    return mp_mix(mp_mix(n->key + of_format) + (uint64_t)mp_tensor_count(t) + of_rows) | 1;
 }

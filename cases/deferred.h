@@ -11,7 +11,7 @@
 /* A page that is touched for the first time costs more than its numbers; less is filled in moments. */
 #define MP_DEFER_FROM_BYTES ((size_t)64 << 20)
 
-/* Whether a device can make the tensor's numbers: floats of 16 bits, all by counting alone. */
+/* Whether a device can make the tensor's numbers: of 16 bits at most, all by counting alone. */
 bool mp_fills_by_normal(const mp_case *c, mp_tensor_id id, mp_normal *normal);
 
 /* In place of mp_tensor_alloc and a fill. To be freed by mp_tensor_free. */

@@ -179,6 +179,7 @@ static void fill_scales(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream);
     const bool exact = mp_has_exact_weights(c->data);
     const int exponent = scale_exponent(c, which);
+#pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < mp_tensor_count(t); i++) {
         const uint64_t bits = mp_bits(key, (uint64_t)i);
         const double fraction = exact ? 1 : 1 + (double)(bits >> 41) * 0x1p-23;
@@ -197,6 +198,7 @@ static void fill_zeros(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
     const mp_scheme *s = mp_scheme_of(c);
     const int most = (int)mp_dtype_format(s->weight)->max_finite,
               nibbles = mp_dtype_is_packed(s->weight) ? 2 : 1;
+#pragma omp parallel for schedule(static)
     for (int64_t i = 0; i < mp_tensor_count(t); i++) {
         int byte = 0;
         for (int k = 0; k < nibbles; k++) {
@@ -271,14 +273,13 @@ int64_t mp_first_padded_token(const mp_case *c) {
 /* A row of codes without a sign: that of signed ones, in float32, around the zero. */
 static void fill_unsigned_row(const mp_case *c, const mp_row_rule *rule, uint64_t key, int64_t row,
                               mp_tensor *t) {
-    enum { PIECE = 1 << 13 };
     const int64_t n = mp_tensor_row_length(t);
-    float values[PIECE];
-    for (int64_t first = 0; first < n; first += PIECE) {
-        const int64_t here = n - first < PIECE ? n - first : PIECE, at = row * n + first;
+    float values[MP_NORMAL_PART];
+    for (int64_t first = 0; first < n; first += MP_NORMAL_PART) {
+        const int64_t here = n - first < MP_NORMAL_PART ? n - first : MP_NORMAL_PART, at = row * n + first;
         mp_tensor piece = mp_tensor_shape(MP_FP32, 1, here, 1, 1);
         piece.data = values;
-        mp_fill_row(rule, mp_mix(key + (uint64_t)at), 0, &piece);
+        mp_fill_row(rule, mp_normal_part_key(key, (uint64_t)at), 0, &piece);
         for (int64_t i = 0; i < here; i++) values[i] += (float)mp_scheme_of(c)->zero;
         mp_encode_row_f32(t->dtype, t->data, at, here, values);
     }
@@ -325,22 +326,32 @@ static bool rows_are_alike(const mp_case *c, mp_tensor_id id) {
     return id == MP_CACHE1 || id == MP_CACHE2 || (id == MP_X && !padded) || (id == MP_CACHE3 && !filters);
 }
 
+static mp_normal_kind normal_kind(mp_dtype dtype) {
+    const mp_format *f = mp_dtype_format(dtype);
+    if (f->is_integer) return f->has_sign ? MP_NORMAL_SIGNED : MP_NORMAL_UNSIGNED;
+    return dtype == MP_E2M1 ? MP_NORMAL_SATURATED : MP_NORMAL_FLOAT;
+}
+
 bool mp_fills_by_normal(const mp_case *c, mp_tensor_id id, mp_normal *normal) {
     const mp_dtype dtype = mp_case_dtype(c, id);
     const mp_format *f = mp_dtype_format(dtype);
-    if (dtype != MP_BF16 && dtype != MP_FP16) return false;
     if (id == MP_W1 || id == MP_W2) {
         if (c->data == MP_UNUSED || c->data == MP_FROM_FILE) return false; /* the ids, or nobody, know */
-    } else if (!rows_are_alike(c, id)) {
+        if (mp_tensor_has_codes(c, id) && c->data == MP_CODES) return false;
+    } else if (!rows_are_alike(c, id) || mp_tensor_has_codes(c, id)) {
         return false;
     }
+    if (f->bits > 16) return false;
     const mp_row_rule rule = tensor_rule(c, id);
     *normal = (mp_normal){.key = mp_stream_key(c->seed, mp_tensors[id].stream),
                           .exponent = rule.exponent,
+                          .kind = normal_kind(dtype),
                           .bits = f->bits,
                           .precision = f->precision,
                           .emin = f->emin,
-                          .largest = (unsigned)mp_encode_code(dtype, f->max_finite)};
+                          .largest = (unsigned)mp_encode_code(dtype, f->max_finite),
+                          .zero = mp_scheme_of(c)->zero,
+                          .row_length = (uint64_t)mp_case_shape(c, id, 16).dim[2]};
     return rule.style == MP_STYLE_NORMAL;
 }
 

@@ -12,10 +12,11 @@ bool mp_cuda_fills(const mp_space *space) {
 }
 
 /* The first, the last, and some between them, other ones in each tensor, as the CPU makes them. */
-static mp_status check_some(mp_cuda *cuda, const mp_fill_params *p, mp_error *err) {
-    enum { PLACES = 16, SOME = 64 };
+static mp_status check_some(mp_cuda *cuda, const mp_tensor *t, const mp_fill_params *p, mp_error *err) {
+    enum { PLACES = 16, SOME = 64 /* of any whole bytes */ };
     const mp_driver *driver = cuda->driver;
-    const unsigned long long some = p->count < SOME ? p->count : SOME;
+    const unsigned long long some = p->count < SOME ? p->count : SOME,
+                             bits = (unsigned long long)p->normal.bits;
     unsigned short codes[SOME];
     mp_status status = MP_OK;
     for (int place = 0; place < PLACES && some > 0; place++) {
@@ -23,13 +24,14 @@ static mp_status check_some(mp_cuda *cuda, const mp_fill_params *p, mp_error *er
                                  random = mp_bits(~p->normal.key, (mp_u64)place) % (last + 1),
                                  first = place == 0   ? 0
                                          : place == 1 ? last
-                                                      : random;
-        MP_CU(cuMemcpyDtoH_v2(codes, p->data + first * sizeof *codes, some * sizeof *codes));
+                                                      : random - random % (bits < 8 ? 8 / bits : 1);
+        MP_CU(cuMemcpyDtoH_v2(codes, p->data + first * bits / 8, some * bits / 8));
         for (unsigned long long i = 0; i < some; i++) {
-            const unsigned expected = mp_normal_code(&p->normal, first + i);
-            if (codes[i] == expected) continue;
+            const unsigned expected = mp_normal_code(&p->normal, first + i),
+                           got = (unsigned)mp_code_at(t->dtype, codes, (int64_t)i);
+            if (got == expected) continue;
             status = mp_fail(err, MP_EDEVICE, "%s fills element %llu with %04X, expected %04X", cuda->name,
-                             first + i, codes[i], expected);
+                             first + i, got, expected);
             goto out;
         }
     }
@@ -48,5 +50,5 @@ mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_norma
     if (status == MP_OK)
         status = mp_cuda_launch(cuda, NULL, function, BLOCKS_EACH * (int64_t)cuda->multiprocessors, THREADS,
                                 0, &params, err);
-    return status == MP_OK ? check_some(cuda, &params, err) : status;
+    return status == MP_OK ? check_some(cuda, t, &params, err) : status;
 }

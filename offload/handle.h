@@ -150,6 +150,14 @@ mp_status mp_offload_measure_act(const mp_engine *self, const mp_act_screen *scr
 mp_status mp_offload_measure_combine(const mp_engine *self, const mp_combine_screen *screen,
                                      mp_row_figures *figures, mp_error *err);
 
+/* ---- confirm_stages.c ---- */
+
+/* mp_engine's confirm_act and confirm_combine. */
+mp_status mp_offload_confirm_act(const mp_engine *self, const mp_act_bits *bits, const mp_tensor *got,
+                                 bool *equal, mp_error *err);
+mp_status mp_offload_confirm_combine(const mp_engine *self, const mp_combine_bits *bits, const mp_tensor *got,
+                                     bool *equal, mp_error *err);
+
 /* ---- end_to_end.c ---- */
 
 /* mp_engine's end_to_end. */

@@ -11,10 +11,11 @@
 #include <string.h>
 
 /* Those without options. */
-static const char *const sources[] = {"offload/device/decode.cu",        "offload/device/gemm_float64.cu",
-                                      "offload/device/screen.cu",        "offload/device/confirm.cu",
-                                      "offload/device/steps.cu",         "offload/device/screen_act.cu",
-                                      "offload/device/screen_combine.cu"};
+static const char *const sources[] = {"offload/device/decode.cu",         "offload/device/gemm_float64.cu",
+                                      "offload/device/screen.cu",         "offload/device/confirm.cu",
+                                      "offload/device/steps.cu",          "offload/device/screen_act.cu",
+                                      "offload/device/screen_combine.cu", "offload/device/confirm_act.cu",
+                                      "offload/device/confirm_combine.cu"};
 enum { SOURCES = sizeof sources / sizeof *sources, KERNELS_A_GEMM = 2 };
 
 struct mp_preparation {

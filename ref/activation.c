@@ -218,53 +218,93 @@ static around cut_off(around f, double limit) {
     return bent(f, mp_at_most64(f.value, limit), fabs(f.value - limit), f.value > limit);
 }
 
-/* f'' of v s(v), s the logistic function, is s(1-s)(2 + v(1-2s)): at most 1/2 (at 0), and (2+|v|) exp(-|v|),
- * which falls with |v|. f' lies between -0.0999 and 1.0999. beta v in place of v: f(beta v)/beta. */
-static around swish_around(double v, double beta, double radius) {
-    const double z = beta * v, e = exp(-fabs(z)), nearest = beta * fmax(0, fabs(v) - radius);
-    const double s = (z < 0 ? e : 1) / (1 + e), rest = (z < 0 ? 1 : e) / (1 + e); /* s and 1-s */
-    return smooth(swish(v, beta), s * (1 + z * rest), 1.1, beta * fmin(0.5, (2 + nearest) * exp(-nearest)),
-                  radius);
+/* v s(z) with z = beta v, and s(z) + v s'(z) beta = s (1 + z (1-s)). */
+static mp_act_point swish_at(double v, double beta) {
+    const double z = beta * v;
+    if (z < MP_SWISH_LOWEST) return (mp_act_point){.value = swish(v, beta), .slope = exp(z) * (1 + z)};
+    const double e = mp_exp64(-z), s = 1 / (1 + e), rest = e / (1 + e);
+    return (mp_act_point){.value = v / (1 + e), .slope = s * (1 + z * rest)};
 }
 
-/* f' = Phi + v phi, at most 1.129 (at sqrt 2) and at least 1 less; f'' = phi (2 - v^2): its magnitude falls
- * from 2 phi(0) to 0 at sqrt 2, rises to 0.10799 at 2, and falls for ever. */
-static around gelu_around(double v, double radius) {
+/* f' = Phi + v phi. */
+static mp_act_point gelu_at(double v) {
     const double density = M_SQRT1_2 * M_2_SQRTPI / 2; /* phi(0) */
-    const double nearest = fmax(0, fabs(v) - radius), square = nearest * nearest,
-                 there = density * exp(-square / 2) * (2 - square);
-    return smooth(gelu(v), erfc(-v * M_SQRT1_2) / 2 + v * density * exp(-v * v / 2), 1.13,
-                  nearest < 2 ? fmax(there, 0.108) : -there, radius);
+    return (mp_act_point){.value = gelu(v),
+                          .slope = erfc(-v * M_SQRT1_2) / 2 + v * density * exp(-v * v / 2)};
 }
 
-/* f = v s(z), z = b (v + c v^3) with b = 2 sqrt(2/pi). f' = s + v s' z' with s' = s(1-s); it stays between
- * -0.13 and 1.13. f'' = s' (2 z' + v z'^2 (1-2s) + v z''): with s' <= exp(-z) its magnitude is at most
- * exp(-z) q, q = 2 z' + v z'^2 + v z'' at |v|, and that falls with |v|: q' < z' q, term by term, because
- * z' >= b > 1.5 and z'' = 6 b c |v|. Near 0 it is at most b/2 < 0.8, by search over all v. */
-static around gelu_tanh_around(double v, double radius) {
-    const double b = 2 * (double)ROOT_2_PI, c = 0.044715, nearest = fmax(0, fabs(v) - radius);
-    const double z = b * (v + c * v * v * v), first = b * (1 + 3 * c * v * v), e = exp(-fabs(z));
-    const double s = (z < 0 ? e : 1) / (1 + e), rest = (z < 0 ? 1 : e) / (1 + e);
-    const double z_n = b * (nearest + c * nearest * nearest * nearest),
-                 first_n = b * (1 + 3 * c * nearest * nearest), second_n = 6 * b * c * nearest;
-    const double q = 2 * first_n + nearest * first_n * first_n + nearest * second_n;
-    return smooth(gelu_tanh(v), s * (1 + v * first * rest), 1.13, fmin(0.8, exp(-z_n) * q), radius);
+/* f = v s(z), z = b (v + c v^3) with b = 2 sqrt(2/pi). f' = s + v s' z' with s' = s(1-s). */
+#define GELU_TANH_B (2 * (double)ROOT_2_PI)
+#define GELU_TANH_C 0.044715
+static mp_act_point gelu_tanh_at(double v) {
+    const double z = GELU_TANH_B * (v + GELU_TANH_C * v * v * v),
+                 first = GELU_TANH_B * (1 + 3 * GELU_TANH_C * v * v), e = exp(-fabs(z)),
+                 s = (z < 0 ? e : 1) / (1 + e), rest = (z < 0 ? 1 : e) / (1 + e);
+    return (mp_act_point){.value = gelu_tanh(v), .slope = s * (1 + v * first * rest)};
 }
 
-/* max(v,0)^2 has f'' = 2 where v > 0. */
-static around relu2_around(double v, double radius) {
-    const double highest = fmax(0, v + radius);
-    return smooth(mp_squared_relu64(v), v <= 0 ? 0 : 2 * v, 2 * highest, highest > 0 ? 2 : 0, radius);
+mp_act_point mp_activation_at(const mp_act_rule *rule, double gate) {
+    const mp_act_form *f = &rule->form;
+    const double v = mp_gate_argument(f, gate);
+    mp_act_point at = {.value = NAN, .slope = NAN};
+    switch (f->function) {
+    case MP_GATE_SWISH: at = swish_at(v, f->beta); break;
+    case MP_GATE_GELU: at = gelu_at(v); break;
+    case MP_GATE_GELU_TANH: at = gelu_tanh_at(v); break;
+    case MP_GATE_RELU2:
+        at = (mp_act_point){.value = mp_squared_relu64(v), .slope = v <= 0 ? 0 : 2 * v};
+        break;
+    }
+    at.gate = gate;
+    return at;
 }
 
-static around gate_around(const mp_act_form *form, double g, double radius) {
-    around in = {g, 1, 0, radius}, f = {NAN, NAN, NAN, NAN};
+double mp_activation_value(const mp_act_rule *rule, const mp_act_point *at, double up) {
+    return product(&rule->form, mp_gate_result(&rule->form, at->value), up, NULL);
+}
+
+/* Of v s(v), s the logistic function, f'' is s(1-s)(2 + v(1-2s)): at most 1/2 (at 0), and (2+|v|) exp(-|v|),
+ * which falls with |v|. beta v in place of v: f(beta v)/beta. */
+static double swish_curvature(double v, double beta, double radius) {
+    const double nearest = beta * fmax(0, fabs(v) - radius);
+    return beta * fmin(0.5, (2 + nearest) * mp_exp64(-nearest));
+}
+
+/* f'' = phi (2 - v^2): its magnitude falls from 2 phi(0) to 0 at sqrt 2, rises to 0.10799 at 2, and falls for
+ * ever. */
+static double gelu_curvature(double v, double radius) {
+    const double density = M_SQRT1_2 * M_2_SQRTPI / 2, nearest = fmax(0, fabs(v) - radius),
+                 square = nearest * nearest, there = density * exp(-square / 2) * (2 - square);
+    return nearest < 2 ? fmax(there, 0.108) : -there;
+}
+
+/* f'' = s' (2 z' + v z'^2 (1-2s) + v z''): with s' <= exp(-z) its magnitude is at most exp(-z) q, q = 2 z' +
+ * v z'^2 + v z'' at |v|, and that falls with |v|: q' < z' q, term by term, because z' >= b > 1.5 and z'' =
+ * 6 b c |v|. Near 0 it is at most b/2 < 0.8, by search over all v. */
+static double gelu_tanh_curvature(double v, double radius) {
+    const double b = GELU_TANH_B, c = GELU_TANH_C, nearest = fmax(0, fabs(v) - radius);
+    const double z = b * (nearest + c * nearest * nearest * nearest),
+                 first = b * (1 + 3 * c * nearest * nearest), second = 6 * b * c * nearest;
+    const double q = 2 * first + nearest * first * first + nearest * second;
+    return fmin(0.8, exp(-z) * q);
+}
+
+/* Around a point. The steepest slopes: of swish f' lies between -0.0999 and 1.0999; of gelu it is at most
+ * 1.129 (at sqrt 2) and at least 1 less, of gelu_tanh between -0.13 and 1.13. max(v,0)^2 has f'' = 2 where
+ * v > 0. */
+static around gate_around(const mp_act_form *form, const mp_act_point *at, double radius) {
+    around in = {at->gate, 1, 0, radius}, f = {NAN, NAN, NAN, NAN};
     if (form->clamps_gate) in = cut_off(in, form->limit);
+    const double v = in.value, highest = fmax(0, v + radius);
     switch (form->function) {
-    case MP_GATE_SWISH: f = swish_around(in.value, form->beta, in.reach); break;
-    case MP_GATE_GELU: f = gelu_around(g, radius); break;
-    case MP_GATE_GELU_TANH: f = gelu_tanh_around(g, radius); break;
-    case MP_GATE_RELU2: f = relu2_around(g, radius); break;
+    case MP_GATE_SWISH:
+        f = smooth(at->value, at->slope, 1.1, swish_curvature(v, form->beta, in.reach), in.reach);
+        break;
+    case MP_GATE_GELU: f = smooth(at->value, at->slope, 1.13, gelu_curvature(v, radius), radius); break;
+    case MP_GATE_GELU_TANH:
+        f = smooth(at->value, at->slope, 1.13, gelu_tanh_curvature(v, radius), radius);
+        break;
+    case MP_GATE_RELU2: f = smooth(at->value, at->slope, 2 * highest, highest > 0 ? 2 : 0, radius); break;
     }
     /* f(in(g*)) = f + f' (in' (g* - g) + rest of in) + rest of f */
     if (form->clamps_gate)
@@ -296,32 +336,33 @@ static double worst_evaluation(const mp_act_rule *r, double gate, double radius,
  * The first two terms are linear. Of them `sure` takes the deterministic parts of d and e, `random` the
  * others, in quadrature: gate and up are sums over different columns of w1, so their roundings are
  * independent. */
-void mp_activation_propagate(const mp_act_rule *rule, double gate, double gate_sure, double gate_random,
-                             double up, double up_sure, double up_random, mp_activation_span *result) {
+void mp_activation_propagate(const mp_act_rule *rule, const mp_act_point *at, double gate_sure,
+                             double gate_random, double up, double up_sure, double up_random,
+                             mp_activation_span *result) {
     const mp_act_form *form = &rule->form;
     if (!form->gated) up = up_sure = up_random = 0;
     const double gate_radius = gate_sure + gate_random, up_radius = up_sure + up_random;
-    *result = (mp_activation_span){product(form, activated_gate(form, gate), up, NULL), INFINITY, 0};
-    if (!isfinite(gate) || !isfinite(up) || !isfinite(gate_radius + up_radius)) return;
-    const around a = gate_around(form, gate, gate_radius), f = factor_around(form, up, up_radius);
+    *result = (mp_activation_span){mp_activation_value(rule, at, up), INFINITY, 0};
+    if (!isfinite(at->gate) || !isfinite(up) || !isfinite(gate_radius + up_radius)) return;
+    const around a = gate_around(form, at, gate_radius), f = factor_around(form, up, up_radius);
     const double by_gate = fabs(a.slope * f.value), by_up = fabs(a.value * f.slope);
     const double sure = by_gate * gate_sure + by_up * up_sure + a.rest * fabs(f.value) +
                         fabs(a.value) * f.rest + a.reach * f.reach +
-                        worst_evaluation(rule, gate, gate_radius, a, f);
+                        worst_evaluation(rule, at->gate, gate_radius, a, f);
     const double random = hypot(by_gate * gate_random, by_up * up_random);
     if (!isfinite(result->value) || !isfinite(sure + random)) return;
     result->sure = sure * OWN_ROUNDINGS;
     result->random = random * OWN_ROUNDINGS;
 }
 
-double mp_activation_interval_bound(const mp_act_rule *rule, double gate, double gate_radius, double up,
-                                    double up_radius) {
+double mp_activation_interval_bound(const mp_act_rule *rule, const mp_act_point *at, double gate_radius,
+                                    double up, double up_radius) {
     const mp_act_form *form = &rule->form;
     if (!form->gated) up = up_radius = 0;
-    if (!isfinite(gate) || !isfinite(up) || !isfinite(gate_radius + up_radius)) return INFINITY;
-    const around a = gate_around(form, gate, gate_radius), f = factor_around(form, up, up_radius);
+    if (!isfinite(at->gate) || !isfinite(up) || !isfinite(gate_radius + up_radius)) return INFINITY;
+    const around a = gate_around(form, at, gate_radius), f = factor_around(form, up, up_radius);
     const double bound = a.reach * fabs(f.value) + fabs(a.value) * f.reach + a.reach * f.reach +
-                         worst_evaluation(rule, gate, gate_radius, a, f);
+                         worst_evaluation(rule, at->gate, gate_radius, a, f);
     return isfinite(a.value * f.value) && isfinite(bound) ? bound * OWN_ROUNDINGS : INFINITY;
 }
 

@@ -52,6 +52,15 @@ double mp_activate_within(const mp_act_rule *rule, double gate, double up, const
  * Inf, and both are right. */
 bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate);
 
+/* A gate, and what the case's activation is there, which contracts have in common: act(gate) before a result
+ * is clamped, of the gate as it is clamped, and its slope. */
+typedef struct mp_act_point {
+    double gate, value, slope;
+} mp_act_point;
+mp_act_point mp_activation_at(const mp_act_rule *rule, double gate);
+/* mp_activate(c, gate, up, NULL). Not gated: up is not read. */
+double mp_activation_value(const mp_act_rule *rule, const mp_act_point *gate, double up);
+
 /* The activation of inputs that are known up to an error, for judging spans of stages: what a subject makes
  * of its own gate and up, before the store's rounding, against float64 values of both.
  *
@@ -70,13 +79,14 @@ bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, dou
 typedef struct mp_activation_span {
     double value, sure, random;
 } mp_activation_span;
-void mp_activation_propagate(const mp_act_rule *rule, double gate, double gate_sure, double gate_random,
-                             double up, double up_sure, double up_random, mp_activation_span *result);
+void mp_activation_propagate(const mp_act_rule *rule, const mp_act_point *gate, double gate_sure,
+                             double gate_random, double up, double up_sure, double up_random,
+                             mp_activation_span *result);
 
 /* Bound of |subject - mp_activate(c, gate, up, NULL)| where the subject's gate and up lie within the radii:
  * everything is taken for deterministic. INFINITY where something is not finite. */
-double mp_activation_interval_bound(const mp_act_rule *rule, double gate, double gate_radius, double up,
-                                    double up_radius);
+double mp_activation_interval_bound(const mp_act_rule *rule, const mp_act_point *gate, double gate_radius,
+                                    double up, double up_radius);
 
 /* A stored activation that an engine is to measure by itself: of each slot what measured.h says of its
  * elements, of which `passed` are plain, of a finite gate and up, and within their bound; of a filtered slot
@@ -92,6 +102,20 @@ typedef struct mp_act_screen {
     mp_stored stored;
     mp_act_rule rule;
 } mp_act_screen;
+
+/* A stored activation that is predicted to the bit: in the arithmetic of a contract. */
+typedef struct mp_act_bits {
+    const mp_case *c;         /* its form; tensors have the sizes */
+    mp_act_function function; /* of act(gate) */
+    bool rounds_gate;         /* act(gate) is rounded to the dtype of the result */
+    bool exact_product;       /* of act(gate) and up: both have 16 bits, so that nothing is flushed */
+    bool clamps_nan;          /* in gate and up, to the limit */
+    float added;              /* to what becomes of up: 0, or -0, which changes nothing */
+    const mp_tensor *cache1;
+    const int32_t *topk_ids; /* [slots] */
+    const int64_t *row;      /* [slots] of both tensors; -1: there is none */
+    int64_t slots;
+} mp_act_bits;
 
 /* The stage over the rows listed in `row` [slots] (-1 skips), for slots whose id is not -1: the rows of
  * filtered slots keep their old contents. Rounded once to cache2's dtype. */

@@ -69,29 +69,42 @@ double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum su
     return mp_combine_error_of(&rule, &sum);
 }
 
-bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum) {
+mp_combine_range mp_combine_range_of(const mp_case *c, const mp_contract *contract) {
     const bool by_addition = contract->combine == MP_COMBINE_ELEMENT_DTYPE,
-               before_scale = by_addition || contract->combine == MP_COMBINE_ROUND_THEN_SCALE;
+               before_scale = by_addition || contract->combine == MP_COMBINE_ROUND_THEN_SCALE,
+               narrow = before_scale || contract->combine_shared == MP_SHARED_ROUNDED;
     const double step =
                      contract->float64_steps || c->dtype == MP_FP64 ? (double)INFINITY : MP_FLOAT32_OVERFLOW,
                  largest = mp_dtype_format(c->dtype)->max_finite,
                  dtype = c->dtype == MP_FP64 ? (double)INFINITY : largest + mp_half_ulp(c->dtype, largest);
-    const mp_combine_rule rule = mp_combine_rule_of(c, contract);
-    const double value = fabs(mp_sum_value(&sum)), rsf = fabs(rule.rsf);
-    const bool cancels = value < sum.mass, scaled = (float)c->rsf != 1.0f;
-    const double terms = by_addition ? fmax(1, rsf) : 1; /* they may be scaled first */
+    return (mp_combine_range){.rule = mp_combine_rule_of(c, contract),
+                              .by_addition = by_addition,
+                              .before_scale = before_scale,
+                              .scaled = (float)c->rsf != 1.0f,
+                              .shared = narrow ? fmin(dtype, step) : step,
+                              .step = step,
+                              .dtype = dtype};
+}
+
+bool mp_combine_leaves_range(const mp_combine_range *r, const mp_sum *sum) {
+    const double value = fabs(mp_sum_value(sum)), rsf = fabs(r->rule.rsf);
+    const bool cancels = value < sum->mass;
+    const double terms = r->by_addition ? fmax(1, rsf) : 1; /* they may be scaled first */
     /* What the shared output is added to: in dtype, or a float32. */
-    if (c->shared == MP_SHARED_ADD && isfinite(value)) {
-        const double before = rsf * value + mp_combine_error(&rule, rsf, false, &sum);
-        const bool narrow = before_scale || contract->combine_shared == MP_SHARED_ROUNDED;
-        if (before >= (narrow ? fmin(dtype, step) : step)) return true;
-    }
+    if (r->rule.shares && isfinite(value) &&
+        rsf * value + mp_combine_error(&r->rule, rsf, false, sum) >= r->shared)
+        return true;
     /* Inf among the terms, and the others may come to Inf of the other sign before it is added. */
-    if (isinf(value)) return sum.finite >= (by_addition ? dtype : step);
-    if (!cancels && !scaled) return false;
-    const double error = mp_combine_error(&rule, 1, false, &sum);
-    return (cancels && (sum.mass + error) * terms >= (by_addition ? dtype : step)) ||
-           (scaled && value + error >= (before_scale ? dtype : step));
+    if (isinf(value)) return sum->finite >= (r->by_addition ? r->dtype : r->step);
+    if (!cancels && !r->scaled) return false;
+    const double error = mp_combine_error(&r->rule, 1, false, sum);
+    return (cancels && (sum->mass + error) * terms >= (r->by_addition ? r->dtype : r->step)) ||
+           (r->scaled && value + error >= (r->before_scale ? r->dtype : r->step));
+}
+
+bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum) {
+    const mp_combine_range range = mp_combine_range_of(c, contract);
+    return mp_combine_leaves_range(&range, &sum);
 }
 
 void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_combine_terms *terms,

@@ -59,6 +59,12 @@ struct mp_engine {
                               const mp_scheme *scheme, mp_dtype dtype, const mp_gemm_problem *problem,
                               const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *got,
                               bool *equal, mp_error *err);
+    /* The same of an activation and of a combine: as mp_predict_activated and mp_predict_combined store
+     * it. */
+    mp_status (*confirm_act)(const mp_engine *self, const mp_act_bits *bits, const mp_tensor *got,
+                             bool *equal, mp_error *err);
+    mp_status (*confirm_combine)(const mp_engine *self, const mp_combine_bits *bits, const mp_tensor *got,
+                                 bool *equal, mp_error *err);
     /* The final output of all stages beside what mp_ref_exact has for all tokens: figures [c->M], of all
      * elements of a token. Nobody has compared them with anything yet: the caller does, for some tokens.
      * NULL: the engine has none. MP_EUNSUPPORTED: not of this case, or not enough memory, and figures hold

@@ -13,14 +13,10 @@
  *      larger of h(min(|v|, |L|)) and |v| - |L| holds in both ranges.
  * With a zero point z the codes are integers and c + z is what saturates: L is then 127 - z upwards and
  * -128 - z downwards. The steps are evaluated in float64; 2^-40 of the whole covers that. */
+#include "ref/bounds.h"
 #include "ref/quantise_rules.h"
 
-#include <float.h>
 #include <math.h>
-
-static double spacing(mp_dtype codes, mp_quant_rounding rounding, double v) {
-    return mp_half_ulp(codes, v) * (rounding == MP_ROUND_CUT ? 2 : 1);
-}
 
 /* The last code to the side of v, as a distance from 0; with a zero point 0 itself may be beyond it. */
 static double last_code(mp_dtype codes, int32_t zero, bool negative) {
@@ -29,25 +25,38 @@ static double last_code(mp_dtype codes, int32_t zero, bool negative) {
     return negative ? largest + 1 + zero : largest - zero;
 }
 
-double mp_quant_error(const mp_quantisation *q, mp_quant_range factor, double step, int32_t zero, double x) {
+/* Half the distance of codes around a number: of integers the same everywhere. */
+static mp_places places_of_codes(mp_dtype codes) {
+    return mp_dtype_is_integer(codes) ? (mp_places){.smallest = 1, .unit = 0.5, .most = 1}
+                                      : mp_places_of(codes);
+}
+
+mp_quant_spread mp_quant_spread_of(const mp_quantisation *q, mp_quant_range factor, double step,
+                                   int32_t zero) {
     const mp_quant_rule *rule = &mp_quant_rules[q->quantiser];
     const mp_dtype codes = mp_quantiser_codes(q->quantiser);
     const bool over = rule->step == MP_STEP_OVER || rule->step == MP_STEP_OVER_ROUGH ||
                       rule->step == MP_STEP_OVER_INPUT,
                narrow = rule->step == MP_STEP_TIMES_INPUT || rule->step == MP_STEP_OVER_INPUT;
-    if (!isfinite(x) || !isfinite(step)) return INFINITY;
-    if (step == 0) return fabs(x); /* whatever the code */
+    mp_quant_spread s = {.unbounded = !isfinite(step),
+                         .step = step,
+                         .last = {last_code(codes, zero, false), last_code(codes, zero, true)},
+                         .halves = rule->step == MP_STEP_OVER_ROUGH ? 5 : 1,
+                         .halves_of_code = rule->rounding == MP_ROUND_CUT ? 2 : 1,
+                         .computed = mp_places_of(narrow ? q->input : MP_FP32),
+                         .codes = places_of_codes(codes)};
     double f[2] = {factor.low, factor.high};
-    for (int end = 0; end < 2; end++) {
+    for (int end = 0; end < 2 && step != 0; end++) {
         if (narrow) f[end] = mp_round_to(q->input, f[end]);
         if (over) f[end] = 1 / f[end];
-        if (!isfinite(f[end])) return INFINITY;
+        s.unbounded = s.unbounded || !isfinite(f[end]);
     }
-    const double a = fabs(x), reach = a * fmax(f[0], f[1]),
-                 off = a * fmax(fabs(1 - f[0] * step), fabs(1 - f[1] * step));
-    const int halves = rule->step == MP_STEP_OVER_ROUGH ? 5 : 1;
-    const double computed = halves * mp_half_ulp(narrow ? q->input : MP_FP32, reach) + FLT_MIN;
-    const double v = reach + computed, last = last_code(codes, zero, x < 0);
-    const double rounded = fmax(spacing(codes, rule->rounding, fmin(v, fmax(last, 0))), v - last);
-    return (off + step * (computed + rounded)) * (1 + 0x1p-40);
+    s.most = fmax(f[0], f[1]);
+    s.off = fmax(fabs(1 - f[0] * step), fabs(1 - f[1] * step));
+    return s;
+}
+
+double mp_quant_error(const mp_quantisation *q, mp_quant_range factor, double step, int32_t zero, double x) {
+    const mp_quant_spread s = mp_quant_spread_of(q, factor, step, zero);
+    return mp_quant_spread_at(&s, x);
 }

@@ -2,6 +2,8 @@
 /* The kernels of offload/device/ on the host, for the device of tests/fake_cuda.h: operands are decoded, and
  * the steps of the pipeline made, by the same headers, the sums are written down once more. */
 #include "offload/device/confirm.h"
+#include "offload/device/confirm_act.h"
+#include "offload/device/confirm_combine.h"
 #include "offload/device/params.h"
 #include "offload/device/screen.h"
 #include "offload/device/screen_act.h"
@@ -102,6 +104,26 @@ static void screen_combine(const mp_screen_combine_params *p) {
     }
 }
 
+/* ---- confirm_act.cu, confirm_combine.cu ---- */
+
+static void confirm_act(const mp_confirm_act_params *p) {
+    const int *ids = fake_memory(p->topk_ids);
+    const long long *row = fake_memory(p->row);
+    for (long long t = 0; t < p->slots; t++) {
+        mp_confirmed_row *to = (mp_confirmed_row *)fake_memory(p->confirmed) + t;
+        *to = (mp_confirmed_row){0};
+        for (long long n = 0; n < p->N && ids[t] >= 0; n++) mp_confirm_act_element(p, row[t], n, to);
+    }
+}
+
+static void confirm_combine(const mp_confirm_combine_params *p) {
+    for (long long m = 0; m < p->tokens; m++) {
+        mp_confirmed_row *to = (mp_confirmed_row *)fake_memory(p->confirmed) + m;
+        *to = (mp_confirmed_row){0};
+        for (long long k = 0; k < p->K; k++) mp_confirm_combine_element(p, m, k, to);
+    }
+}
+
 static void execute(const char *entry, const void *params) {
     static const char *const sums[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
                                        "gemm_squares"};
@@ -112,6 +134,8 @@ static void execute(const char *entry, const void *params) {
     if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
     if (strcmp(entry, "screen_act") == 0) screen_act(params);
     if (strcmp(entry, "screen_combine") == 0) screen_combine(params);
+    if (strcmp(entry, "confirm_act") == 0) confirm_act(params);
+    if (strcmp(entry, "confirm_combine") == 0) confirm_combine(params);
     for (int w = 0; w < 4; w++)
         if (strcmp(entry, sums[w]) == 0) gemm((what)w, params);
 }

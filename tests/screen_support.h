@@ -24,7 +24,7 @@ static void stop(void) {
     mp_inputs_destroy(&f.in);
 }
 
-static mp_status judge(const mp_engine *engine, mp_verdict *v, mp_error *err) {
+static inline mp_status judge(const mp_engine *engine, mp_verdict *v, mp_error *err) {
     mp_verdict_init(v);
     mp_offload_begin(offload, &f.in);
     return mp_judge(&f.c, &contract, NULL, &f.in, &trace, MP_POISON_A, engine, v, err);

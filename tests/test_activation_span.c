@@ -47,11 +47,22 @@ static sample random_sample(rng *r) {
     return s;
 }
 
+static void propagate_from(const mp_act_rule *rule, double gate, double gate_sure, double gate_random,
+                           double up, double up_sure, double up_random, mp_activation_span *result) {
+    const mp_act_point at = mp_activation_at(rule, gate);
+    mp_activation_propagate(rule, &at, gate_sure, gate_random, up, up_sure, up_random, result);
+}
+
+static double bound_from(const mp_act_rule *rule, double gate, double gate_radius, double up,
+                         double up_radius) {
+    const mp_act_point at = mp_activation_at(rule, gate);
+    return mp_activation_interval_bound(rule, &at, gate_radius, up, up_radius);
+}
+
 static mp_activation_span propagate(const mp_case *c, const mp_contract *contract, const sample *s) {
     const mp_act_rule rule = mp_act_rule_of(c, contract);
     mp_activation_span span;
-    mp_activation_propagate(&rule, s->gate, s->gate_sure, s->gate_random, s->up, s->up_sure, s->up_random,
-                            &span);
+    propagate_from(&rule, s->gate, s->gate_sure, s->gate_random, s->up, s->up_sure, s->up_random, &span);
     return span;
 }
 
@@ -65,8 +76,7 @@ static double full_bound(const mp_case *c, const mp_contract *contract, const sa
 
 static double interval_bound(const mp_case *c, const mp_contract *contract, const sample *s) {
     const mp_act_rule rule = mp_act_rule_of(c, contract);
-    return mp_activation_interval_bound(&rule, s->gate, s->gate_sure + s->gate_random, s->up,
-                                        s->up_sure + s->up_random);
+    return bound_from(&rule, s->gate, s->gate_sure + s->gate_random, s->up, s->up_sure + s->up_random);
 }
 
 static void check_covered(const mp_case *c, const mp_contract *contract, const sample *s, long double got,
@@ -225,20 +235,20 @@ static void beyond_a_clamp_nothing_counts(void **unused) {
     for (size_t i = 0; i < COUNT(cases); i++) {
         const mp_case c = activation_case(cases[i].act, true);
         const mp_act_rule rule = mp_act_rule_of(&c, &float64_contract);
-        mp_activation_propagate(&rule, cases[i].gate, 0, 1, cases[i].up, 0, 0, &span);
+        propagate_from(&rule, cases[i].gate, 0, 1, cases[i].up, 0, 0, &span);
         assert_int_equal(span.random > 0, cases[i].by_gate);
         assert_int_equal(span.sure > 1e-9, cases[i].by_gate); /* the second order */
-        mp_activation_propagate(&rule, cases[i].gate, 0, 0, cases[i].up, 0, 1, &span);
+        propagate_from(&rule, cases[i].gate, 0, 0, cases[i].up, 0, 1, &span);
         assert_int_equal(span.random > 0, cases[i].by_up);
         assert_true(span.sure < 1e-9);
-        mp_activation_propagate(&rule, cases[i].gate, 0, 3, cases[i].up, 0, 3, &span);
+        propagate_from(&rule, cases[i].gate, 0, 3, cases[i].up, 0, 3, &span);
         assert_true(span.sure > 0.001); /* now in reach */
     }
     const mp_case c = activation_case(MP_RELU2, false);
     const mp_act_rule relu2 = mp_act_rule_of(&c, &float64_contract);
-    mp_activation_propagate(&relu2, -2, 1, 0.5, 0, 0, 0, &span);
+    propagate_from(&relu2, -2, 1, 0.5, 0, 0, 0, &span);
     assert_true(span.value == 0 && span.random == 0 && span.sure < 1e-300);
-    mp_activation_propagate(&relu2, -2, 2, 0.5, 0, 0, 0, &span);
+    propagate_from(&relu2, -2, 2, 0.5, 0, 0, 0, &span);
     assert_true(span.sure >= 0.25);
 }
 
@@ -251,7 +261,7 @@ static void exact_inputs_leave_the_evaluation(void **unused) {
         for (int n = 0; n < 1000; n++) {
             const double g = 20 * random_unit(&r), u = 10 * random_unit(&r);
             mp_activation_span span;
-            mp_activation_propagate(&rule, g, 0, 0, u, 0, 0, &span);
+            propagate_from(&rule, g, 0, 0, u, 0, 0, &span);
             const double bound = mp_activation_bound(&c, &float32_contract, g, u);
             assert_true(span.random == 0 && span.value == mp_activate(&c, g, u, NULL));
             assert_true(span.sure >= bound && span.sure <= bound * (1 + 1e-9));
@@ -270,8 +280,8 @@ static void what_is_not_finite_has_no_bound(void **unused) {
                 double in[6] = {1, 0.5, 0.25, 2, 0.5, 0.25};
                 in[place] = specials[k];
                 mp_activation_span span;
-                mp_activation_propagate(&rule, in[0], in[1], in[2], in[3], in[4], in[5], &span);
-                const double interval = mp_activation_interval_bound(&rule, in[0], in[1], in[3], in[4]);
+                propagate_from(&rule, in[0], in[1], in[2], in[3], in[4], in[5], &span);
+                const double interval = bound_from(&rule, in[0], in[1], in[3], in[4]);
                 const double value = mp_activate(&c, in[0], c.gated ? in[3] : 0, NULL);
                 assert_true(isnan(value) ? isnan(span.value) : span.value == value);
                 const bool read = place < 3 || c.gated;
@@ -279,7 +289,7 @@ static void what_is_not_finite_has_no_bound(void **unused) {
                 if (read) assert_true(span.random == 0);
                 if (place != 2 && place != 5) assert_int_equal(isinf(interval) != 0, read);
             }
-        const double beyond = mp_activation_interval_bound(&rule, 0x1p1000, 1, 0x1p1000, 1);
+        const double beyond = bound_from(&rule, 0x1p1000, 1, 0x1p1000, 1);
         const bool clamped = c.act >= MP_SWIGLU_OAI;
         if (c.gated || c.act == MP_RELU2) assert_int_equal(isinf(beyond) != 0, !clamped);
     }

@@ -24,9 +24,15 @@
 static int fills;
 
 static void fill(const mp_fill_params *p, mp_u64 count, mp_u64 shift) {
-    unsigned short *data = fake_memory(p->data);
+    unsigned char *data = fake_memory(p->data);
     fills++;
-    for (mp_u64 i = 0; i < count; i++) data[i] = (unsigned short)mp_normal_code(&p->normal, i + shift);
+    for (mp_u64 i = 0; i < count; i++) {
+        const unsigned code = mp_normal_code(&p->normal, i + shift);
+        const int bits = p->normal.bits;
+        if (bits == 16) ((unsigned short *)(void *)data)[i] = (unsigned short)code;
+        if (bits == 8) data[i] = (unsigned char)code;
+        if (bits == 4) data[i / 2] = (unsigned char)(i % 2 ? (data[i / 2] & 15) | code << 4 : code);
+    }
 }
 
 static void right(const char *entry, const void *params) {
@@ -51,10 +57,9 @@ static mp_case parsed(const char *text) {
     return c;
 }
 
-static void a_device_that_fills_otherwise_is_found(void **state) {
-    (void)state;
+static void fills_otherwise(const char *text) {
     static void (*const wrong[])(const char *, const void *) = {NULL, short_by_one, of_the_next};
-    const mp_case c = parsed("M=2 E=3 K=72 N=40");
+    const mp_case c = parsed(text);
     mp_cuda *cuda;
     mp_normal normal;
     mp_error err = {0};
@@ -76,13 +81,23 @@ static void a_device_that_fills_otherwise_is_found(void **state) {
     /* fewer elements than are made again */
     mp_tensor few = t;
     few.dim[0] = few.dim[1] = 1;
-    few.dim[2] = 3;
+    few.dim[2] = 6;
     fake.execute = right;
     assert_int_equal(mp_cuda_fill(space, &few, &normal, &err), MP_OK);
     fake.execute = NULL;
     space->free(space->self, t.data);
     mp_cuda_close(cuda);
     assert_int_equal(fake.live, 0);
+}
+
+/* Codes of 16 bits, of 8, and two in a byte, with a sign and without. */
+static void a_device_that_fills_otherwise_is_found(void **state) {
+    (void)state;
+    fills_otherwise("M=2 E=3 K=72 N=40");
+    fills_otherwise("M=2 E=3 K=256 N=128 quant=fp8-block");
+    fills_otherwise("M=2 E=3 K=200 N=40 quant=int8-channel");
+    fills_otherwise("M=2 E=3 K=192 N=64 quant=nvfp4");
+    fills_otherwise("M=2 E=3 K=256 N=128 quant=int4-w4a16");
 }
 
 /* ---- buffers ---- */
@@ -127,15 +142,17 @@ static void load(mp_subject *subject, const mp_case *c, const mp_inputs *in, mp_
  * gaps the host makes them after all. */
 static void a_subject_on_the_device_needs_none_of_the_host(void **state) {
     (void)state;
-    static const char *const texts[] = {"M=2 E=3 K=72 N=40", "M=2 E=3 K=72 N=40 weight_row_gap=8"};
+    static const char *const texts[] = {"M=2 E=3 K=72 N=40", "M=2 E=3 K=72 N=40 weight_row_gap=8",
+                                        "M=2 E=3 K=256 N=128 quant=fp8-block"};
     mp_cuda *cuda;
     mp_error err = {0};
     assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
     mp_subject subject = {.name = "nobody", .space = mp_cuda_space(cuda), .describe = describe, .run = run};
     subject.copies = mp_copies_open(subject.space);
     fake.execute = right;
-    for (int gaps = 0; gaps < 2; gaps++) {
-        const mp_case c = parsed(texts[gaps]);
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const mp_case c = parsed(texts[i]);
+        const bool gaps = c.weight_row_gap > 0;
         mp_inputs now, later;
         mp_buffers *buffers;
         mp_execution e;

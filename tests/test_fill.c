@@ -45,18 +45,26 @@ static const int32_t *ids_of(const fixture *f) {
  * too. */
 static void devices_round_as_the_cpu_does(void **unused) {
     (void)unused;
-    static const mp_dtype dtypes[] = {MP_BF16, MP_FP16};
-    for (size_t d = 0; d < COUNT(dtypes); d++) {
-        const mp_format *f = mp_dtype_format(dtypes[d]);
-        mp_normal n = {.bits = f->bits,
+    static const struct {
+        mp_dtype dtype;
+        mp_normal_kind kind;
+        int below, above; /* of exponents */
+    } kinds[] = {{MP_BF16, MP_NORMAL_FLOAT, -156, 115},  {MP_FP16, MP_NORMAL_FLOAT, -44, 4},
+                 {MP_E4M3, MP_NORMAL_FLOAT, -36, 4},     {MP_E5M2, MP_NORMAL_FLOAT, -44, 4},
+                 {MP_E2M1, MP_NORMAL_SATURATED, -30, 4}, {MP_I8, MP_NORMAL_SIGNED, -30, 4}};
+    for (size_t d = 0; d < COUNT(kinds); d++) {
+        const mp_dtype dtype = kinds[d].dtype;
+        const mp_format *f = mp_dtype_format(dtype);
+        mp_normal n = {.kind = kinds[d].kind,
+                       .bits = f->bits,
                        .precision = f->precision,
                        .emin = f->emin,
-                       .largest = (unsigned)mp_encode_code(dtypes[d], f->max_finite)};
-        const int below = f->emin - 30, above = d == 0 ? 115 : 4;
+                       .largest = (unsigned)mp_encode_code(dtype, f->max_finite)};
+        const int below = kinds[d].below, above = kinds[d].above;
         for (n.exponent = below; n.exponent <= above; n.exponent += n.exponent < below + 40 ? 1 : 7)
             for (int sum = -MP_CENTRED_MOST; sum <= MP_CENTRED_MOST; sum++) {
                 const unsigned code = mp_normal_code_of(&n, sum),
-                               expected = (unsigned)mp_encode_code(dtypes[d], ldexp(sum, n.exponent));
+                               expected = (unsigned)mp_encode_code(dtype, ldexp(sum, n.exponent));
                 if (code != expected)
                     fail_msg("%s: %d * 2^%d is %04X, expected %04X", f->name, sum, n.exponent, code,
                              expected);
@@ -72,10 +80,20 @@ static void deferred_weights_are_the_same(void **unused) {
                                         "M=2 E=5 K=72 N=40 dtype=fp16 data=overflow gated=0",
                                         "M=2 E=5 K=72 N=40 data=special bias=1",
                                         "M=2 E=5 K=2064 N=40 data=limits interleaved=1",
+                                        "M=2 E=5 K=256 N=128 quant=fp8-block",
+                                        "M=2 E=5 K=200 N=40 quant=fp8-channel data=limits",
+                                        "M=2 E=5 K=200 N=40 quant=int8-channel data=special",
+                                        "M=2 E=5 K=200 N=40 quant=int8-w8a16 seed=7",
+                                        "M=2 E=5 K=192 N=64 quant=nvfp4",
+                                        "M=2 E=5 K=192 N=64 quant=mxfp4 gated=0",
+                                        "M=2 E=5 K=8448 N=64 quant=int4-w4a16",
+                                        "M=2 E=5 K=256 N=128 quant=int4-w4a16-zp data=limits",
                                         "M=2 E=5 K=72 N=40 data=wide",
                                         "M=2 E=5 K=72 N=40 data=unused",
                                         "M=2 E=5 K=72 N=40 dtype=fp32",
-                                        "M=2 E=5 K=256 N=128 quant=fp8-block"};
+                                        "M=2 E=5 K=256 N=128 quant=fp8-block data=codes",
+                                        "M=2 E=5 K=256 N=128 quant=int8-channel data=integer"};
+    enum { DEFERRED = 12 };
     for (size_t i = 0; i < COUNT(texts); i++) {
         fixture f = made(texts[i]);
         mp_inputs later;
@@ -84,7 +102,7 @@ static void deferred_weights_are_the_same(void **unused) {
         for (int id = 0; id < MP_TENSOR_COUNT; id++) {
             const mp_tensor *now = &f.in.t[id], *t = &later.t[id];
             const mp_normal *normal = mp_deferred_normal(t);
-            assert_int_equal(normal != NULL, i < 4 && (id == MP_W1 || id == MP_W2));
+            assert_int_equal(normal != NULL, i < DEFERRED && (id == MP_W1 || id == MP_W2));
             if (!now->data) continue;
             if (!normal) {
                 assert_memory_equal(t->data, now->data, mp_tensor_bytes(now));
@@ -167,7 +185,9 @@ static void deferred_weights_are_told_apart(void **unused) {
                                         "M=2 E=5 K=72 N=48",
                                         "M=2 E=7 K=72 N=40",
                                         "M=2 E=5 K=72 N=40 dtype=fp16",
-                                        "M=2 E=5 K=72 N=40 dtype=fp16 data=overflow"};
+                                        "M=2 E=5 K=72 N=40 dtype=fp16 data=overflow",
+                                        "M=2 E=5 K=256 N=64 quant=int4-w4a16",
+                                        "M=2 E=5 K=128 N=128 quant=int4-w4a16"};
     uint64_t seen[2 * COUNT(texts)];
     size_t count = 0;
     for (size_t i = 0; i < COUNT(texts); i++) {

@@ -45,9 +45,9 @@ static const mp_verdict *judge(const fault *f, mp_tensor_set exposed, const char
  * bits of what is not exposed are predicted through. The sharper, probabilistic bound of the rows holds too.
  * Sums are short: of longer ones the bounds are further from what happens, and one too small shows less.
  *
- * Of families, kinds and ways each exposure takes two or three squares of eight, in each of which every two of
- * them meet, and all five take every three together: what one exposure judges does not depend on what others
- * show. */
+ * Of families, kinds and ways each exposure takes two or three squares of eight, in each of which every two
+ * of them meet, and all five take every three together: what one exposure judges does not depend on what
+ * others show. */
 static void a_right_subject_passes_whatever_it_exposes(void **state) {
     (void)state;
     static const fault nothing[] = {{.name = "nothing wrong"},
@@ -70,7 +70,9 @@ static void a_right_subject_passes_whatever_it_exposes(void **state) {
                                        " dtype=fp16 routing=duplicates",
                                        " dtype=fp32 bias=1",
                                        " apply_router_weight_on_input=1 topk=1"};
-    enum { SQUARES = COUNT(ways) }; /* families x kinds, each with a way: (family + kind + square) % SQUARES */
+    enum {
+        SQUARES = COUNT(ways)
+    }; /* families x kinds, each with a way: (family + kind + square) % SQUARES */
     int cases = 0;
     for (size_t e = 0; e < COUNT(exposures); e++)
         for (size_t d = 0; d < COUNT(families); d++)

@@ -140,29 +140,30 @@ static mp_status measure(const mp_judgement *j, mp_error *err) {
 
 /* ---- with the bound of what quantises activations ---- */
 
-static double half_of_store(const mp_span *span, double reach) {
-    const mp_dtype dtype = span->j->t[MP_OUT].dtype;
-    return isfinite(reach) && mp_store_rounds(span->j->contract, dtype) ? mp_half_ulp(dtype, reach) : 0;
-}
-
 /* Elements without a finite bound are left out. */
 static void bound_row(const mp_span *span, const mp_balls *out, int64_t row, int64_t at, part *p) {
+    enum { PIECE = 256 };
     const mp_tensor *got = &span->j->t[MP_OUT];
-    const double most = mp_dtype_format(got->dtype)->max_finite;
+    const mp_places places = mp_places_of(got->dtype);
+    const bool rounds = mp_store_rounds(span->j->contract, got->dtype);
+    const double most = places.most;
     mp_stage_figures *f = &p->bound;
+    double stored[PIECE];
     for (int64_t k = 0; k < out->width; k++) {
+        const int64_t rest = out->width - k;
+        if (k % PIECE == 0) mp_decode_row(got->dtype, got->data, at + k, rest < PIECE ? rest : PIECE, stored);
         const mp_ball b = mp_ball_get(out, row * out->width + k);
-        const double stored = mp_decode(got->dtype, got->data, at + k), error = fabs(stored - b.value),
-                     half = half_of_store(span, fabs(b.value) + b.sure), bound = b.sure + half,
-                     ratio = error == 0 ? 0 : error / bound;
-        if (fabs(b.value) + b.det + half_of_store(span, fabs(b.value) + b.det) <= most)
-            f->quant_bound = fmax(f->quant_bound, b.det);
-        if (!(fabs(b.value) + b.sure + half <= most)) continue; /* Inf may be right */
+        const double v = fabs(b.value), error = fabs(stored[k % PIECE] - b.value),
+                     half = rounds && isfinite(v + b.sure) ? mp_half_place(&places, v + b.sure) : 0,
+                     half_of_codes = rounds && isfinite(v + b.det) ? mp_half_place(&places, v + b.det) : 0,
+                     bound = b.sure + half, ratio = error == 0 ? 0 : error / bound;
+        if (v + b.det + half_of_codes <= most) f->quant_bound = fmax(f->quant_bound, b.det);
+        if (!(v + b.sure + half <= most)) continue; /* Inf may be right */
         if (!(error <= bound)) f->failed++;
         if (isnan(f->max_ratio) || (f->worst_index >= 0 && ratio <= f->max_ratio)) continue;
         f->max_ratio = ratio;
         f->worst_index = at + k;
-        f->worst_value = stored;
+        f->worst_value = stored[k % PIECE];
         f->worst_expected = b.value;
         f->worst_bound = bound;
     }

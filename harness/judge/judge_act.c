@@ -140,27 +140,30 @@ mp_status mp_propagate_act(mp_span *j, const mp_balls *in, mp_balls *out, mp_err
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
     const mp_act_rule rule = mp_act_rule_of(c, j->j->contract),
                       beside = mp_act_rule_of(c, j->beside ? j->beside : j->j->contract);
+    const mp_span_store_rule store = mp_span_store_rule_of(j, MP_ACT, dtype);
     const mp_status status = mp_span_balls(j, out, rows, N, err);
     if (status != MP_OK) return status;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < rows; t++) {
         if (ids[t] < 0) mp_balls_zero_row(out, t);
         for (int64_t n = 0; n < N && ids[t] >= 0; n++) {
-            const mp_ball g = mp_ball_get(in, t * in->width + mp_gate_column(c, n)),
-                          u = c->gated ? mp_ball_get(in, t * in->width + mp_up_column(c, n))
-                                       : (mp_ball){.value = 1};
-            double gate = g.value, up = u.value;
-            const bool may_be_kept = clamp_nans(j->j, &gate, &up);
-            mp_activation_span span = {0};
-            double sure = mp_activation_interval_bound(&rule, gate, g.sure, up, u.sure);
+            mp_ball g = mp_ball_get(in, t * in->width + mp_gate_column(c, n)),
+                    u = c->gated ? mp_ball_get(in, t * in->width + mp_up_column(c, n))
+                                 : (mp_ball){.value = 1};
+            mp_ball ball = {0};
+            const bool may_be_kept = clamp_nans(j->j, &g.value, &u.value);
+            const mp_act_point at = mp_activation_at(&rule, g.value);
+            ball.sure = mp_activation_interval_bound(&rule, &at, g.sure, u.value, u.sure);
             if (j->beside) {
-                span.value = mp_activate(c, gate, c->gated ? up : 0, NULL);
-                span.sure = mp_activation_interval_bound(&beside, gate, g.det, up, u.det);
+                ball.value = mp_activation_value(&rule, &at, u.value);
+                ball.det = mp_activation_interval_bound(&beside, &at, g.det, u.value, u.det);
             } else {
-                mp_activation_propagate(&rule, gate, g.det, g.random, up, u.det, u.random, &span);
+                mp_activation_span span = {0};
+                mp_activation_propagate(&rule, &at, g.det, g.random, u.value, u.det, u.random, &span);
+                ball = (mp_ball){span.value, ball.sure, span.sure, span.random};
             }
-            if (may_be_kept) sure = INFINITY; /* a number or a NaN: nothing is known */
-            mp_span_store(j, MP_ACT, dtype, out, t * N + n, span.value, sure, span.sure, span.random);
+            if (may_be_kept) ball.sure = INFINITY; /* a number or a NaN: nothing is known */
+            mp_span_put(&store, out, t * N + n, ball);
         }
     }
     return MP_OK;

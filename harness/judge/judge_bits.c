@@ -244,7 +244,7 @@ static bool filtered_rows_hold(const mp_judgement *j, const mp_where *where, mp_
     const size_t row_bytes = mp_tensor_row_bytes(&j->t[id]);
     *compared = 0;
     for (int64_t r = 0; r < where->rows; r++) {
-        const bool filtered = where->topk_ids[r] < 0;
+        const bool filtered = mp_stage_rows_are_slots(where->stage) && where->topk_ids[r] < 0;
         const int64_t at = row ? row[r] : r;
         if (at < 0 && !filtered) return false;
         if (at < 0 || (filtered && !zero)) continue;
@@ -256,7 +256,7 @@ static bool filtered_rows_hold(const mp_judgement *j, const mp_where *where, mp_
     return true;
 }
 
-/* Has a GEMM that is a span of its own looked at where the engine predicts it, so that the prediction need
+/* Has a stage that is a span of its own looked at where the engine predicts it, so that the prediction need
  * not travel. Not confirmed says nothing yet: it is predicted and compared then. */
 static mp_status confirm_span(bits_judge *b, const mp_judgement *j, mp_stage_set stages, mp_stage last,
                               mp_bits_promise promise, bool *confirmed, mp_error *err) {
@@ -265,10 +265,10 @@ static mp_status confirm_span(bits_judge *b, const mp_judgement *j, mp_stage_set
     const mp_stage_call call = {.c = j->c, .t = j->t, .block_size_m = j->trace->block_size_m, .map = &j->map};
     mp_difference d = {.where = &where};
     *confirmed = false;
-    if ((last != MP_GATE_UP && last != MP_DOWN) || stages != (mp_stage_set)1 << last || j->v->pictured ||
-        !where.topk_ids)
+    if (stages != (mp_stage_set)1 << last || j->v->pictured ||
+        (mp_stage_rows_are_slots(last) && !where.topk_ids))
         return MP_OK;
-    const mp_status status = mp_confirm_gemm_stage(j->engine, j->contract, &call, last, confirmed, err);
+    const mp_status status = mp_confirm_stage(j->engine, j->contract, &call, last, confirmed, err);
     if (status == MP_EUNSUPPORTED) return MP_OK;
     if (status == MP_OK && *confirmed) *confirmed = filtered_rows_hold(j, &where, id, &d.compared);
     if (!*confirmed) return status;

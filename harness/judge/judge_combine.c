@@ -11,7 +11,7 @@
 typedef struct combine_judge {
     mp_stage_judge s;
     mp_combine_terms terms;
-    mp_combine_rule rule;
+    mp_combine_range range;
     mp_screened_rows screened;
 } combine_judge;
 
@@ -27,8 +27,8 @@ static void judge_piece(const combine_judge *g, int64_t m, int64_t first, int64_
     for (int64_t j = 0; j < n; j++) {
         const mp_sum sum = mp_combine_sum(&g->terms, m, first + j);
         value[j] = mp_combine_value(c, contract->combine, sum);
-        error[j] = mp_combine_error_of(&g->rule, &sum);
-        open[j] = mp_combine_may_overflow_inside(c, contract, sum);
+        error[j] = mp_combine_error_of(&g->range.rule, &sum);
+        open[j] = mp_combine_leaves_range(&g->range, &sum);
         any = any || open[j];
     }
     for (int64_t j = 0; j < n && any; j++) {
@@ -54,7 +54,7 @@ static mp_status screen(combine_judge *g, mp_error *err) {
     const mp_combine_screen wanted = {.terms = g->terms,
                                       .got = g->s.got,
                                       .stored = mp_stored_as(g->s.got->dtype, g->s.rounded),
-                                      .rule = g->rule};
+                                      .rule = g->range.rule};
     mp_error own = {0};
     if (!j->engine->measure_combine || g->s.picture) return MP_OK;
     mp_status status = mp_screened_rows_alloc(&g->screened, &g->s, err);
@@ -66,7 +66,7 @@ static mp_status screen(combine_judge *g, mp_error *err) {
 mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
     combine_judge g = {.terms =
                            mp_combine_terms_of(j->c, j->t, j->contract->filtered[MP_DOWN] != MP_ROW_ZERO),
-                       .rule = mp_combine_rule_of(j->c, j->contract)};
+                       .range = mp_combine_range_of(j->c, j->contract)};
     mp_stage_judge *s = &g.s;
     if (!isfinite(
             mp_combine_bound(j->c, j->contract, (mp_sum){.value = 1, .mass = 1, .terms = j->c->topk}))) {
@@ -106,8 +106,8 @@ mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
  * |rnd(S') - rnd(S)| <= d + half an ulp at S' + half an ulp at S, neither above that at |S| + d: it holds for
  * any d, while no rounding overflows. Where one may, the value before it stands without a bound, as after
  * every other store on the way. */
-static double bound_of(const mp_case *c, const mp_contract *contract, mp_sum sum, bool overflows) {
-    return overflows ? (double)INFINITY : mp_combine_bound(c, contract, sum);
+static double bound_of(const mp_combine_range *range, const mp_sum *sum, bool overflows) {
+    return overflows ? (double)INFINITY : mp_combine_error_of(&range->rule, sum);
 }
 
 mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp_error *err) {
@@ -117,6 +117,8 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
     const float *weights = mp_stage_weighs(c, MP_COMBINE) ? j->t[MP_TOPK_WEIGHTS].data : NULL;
     const double rsf = fabs(mp_combine_rsf(c));
     const mp_contract *contract = j->j->contract;
+    const mp_combine_range range = mp_combine_range_of(c, contract),
+                           beside = mp_combine_range_of(c, j->beside ? j->beside : contract);
     const mp_status status = mp_span_balls(j, out, c->M, K, err);
     if (status != MP_OK) return status;
 #pragma omp parallel for schedule(static)
@@ -134,15 +136,15 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
                 det += fabs(w) * *mp_ball_at(&in->det, i);
                 if (!j->beside) random += fabs(w) * *mp_ball_at(&in->random, i);
             }
-            const bool overflows = mp_combine_may_overflow_inside(c, contract, sum);
-            const double sure = bound_of(c, contract, sum, overflows),
+            const bool overflows = mp_combine_leaves_range(&range, &sum);
+            const double sure = bound_of(&range, &sum, overflows),
                          own = sure - rsf * sum.error; /* this stage's own roundings */
             const mp_combine_variant variant =
                 overflows || j->beside ? MP_COMBINE_SCALE_THEN_ROUND : contract->combine;
             mp_ball ball = {mp_combine_value(c, variant, sum), sure, rsf * det + own, rsf * random};
             if (j->beside) {
                 sum.error = det;
-                ball.det = bound_of(c, j->beside, sum, mp_combine_may_overflow_inside(c, j->beside, sum));
+                ball.det = bound_of(&beside, &sum, mp_combine_leaves_range(&beside, &sum));
             }
             mp_ball_put(out, m * K + k, ball);
         }

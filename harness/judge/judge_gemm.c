@@ -97,10 +97,9 @@ static void expect(const gemm_judge *g, double acc, double mass, const mp_gemm_s
 
 /* Whether a float32 sum may leave its range on the way: a partial one, where terms cancel, or the whole
  * before the epilogue makes it smaller. Nothing is known of the result then. */
-static bool may_overflow_inside(const mp_contract *contract, mp_stage stage, const mp_epilogue *epilogue,
-                                double acc, double mass, double error) {
-    if (sums_are_wide(contract, stage) || !(mass + error >= MP_FLOAT32_OVERFLOW) || isinf(mass)) return false;
-    return fabs(acc) < mass || (!mp_epilogue_is_empty(epilogue) && fabs(acc) + error >= MP_FLOAT32_OVERFLOW);
+static bool may_overflow_inside(bool wide, bool plain, double acc, double mass, double error) {
+    if (wide || !(mass + error >= MP_FLOAT32_OVERFLOW) || isinf(mass)) return false;
+    return fabs(acc) < mass || (!plain && fabs(acc) + error >= MP_FLOAT32_OVERFLOW);
 }
 
 /* With a scale that is Inf or NaN no result is a number. Which of both it is float64 does not tell: there the
@@ -115,7 +114,8 @@ static double any_but_a_number(const mp_tensor *t, int64_t position, mp_overflow
 static void judge_slot(gemm_judge *g, const mp_gemm_tile *tile, int64_t i, mp_measure *part, double sums[3]) {
     mp_stage_judge *s = &g->s;
     const mp_gemm_problem *p = &g->gemm.problem;
-    const bool scaled = g->rule.block > 0;
+    const bool scaled = g->rule.block > 0, wide = sums_are_wide(s->j->contract, s->stage),
+               plain = mp_epilogue_is_empty(&g->gemm.epilogue);
     const int64_t slot = tile->slot[i], row = s->got_row ? s->got_row[slot] : slot;
     double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
     const mp_gemm_scales none = {0};
@@ -132,8 +132,7 @@ static void judge_slot(gemm_judge *g, const mp_gemm_tile *tile, int64_t i, mp_me
             const double acc = tile->value[from + k], mass = tile->mass[from + k];
             const mp_gemm_scales *scales = scaled ? &of[k] : &none;
             expect(g, acc, mass, scales, tile->expert, column + k, slot, &value[k], &error[k]);
-            open[k] = may_overflow_inside(s->j->contract, s->stage, &g->gemm.epilogue, acc, mass,
-                                          g->rule.rel * mass);
+            open[k] = may_overflow_inside(wide, plain, acc, mass, g->rule.rel * mass);
             open[k] |= scaled && !scales->infinite &&
                        mp_may_overflow_in_scaling(&g->rule.scaling, scales, acc, mass);
             any = any || open[k] || scales->infinite;
@@ -385,22 +384,28 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
     return mp_gemm_float64(j->j->engine, &problem, true, collect, sums, err);
 }
 
-/* One sum of a slab. */
-typedef struct gemm_sum {
-    double acc, mass;
-    int64_t expert, column, slot;
-} gemm_sum;
+/* What the radii of a slab's sums become under a contract. */
+typedef struct radius_rule {
+    const mp_span_bound *bound;
+    double step; /* unit roundoff of the epilogue */
+    bool wide;   /* float32's range does not concern the sums */
+    bool plain;  /* there is no epilogue */
+} radius_rule;
+
+static radius_rule radius_rule_of(const mp_contract *contract, const mp_span_bound *bound, mp_stage stage,
+                                  const mp_epilogue *epilogue) {
+    return (radius_rule){bound, mp_step_roundoff(contract), sums_are_wide(contract, stage),
+                         mp_epilogue_is_empty(epilogue)};
+}
 
 /* The sum's value behind the epilogue, and how far the subject's may be from it where its terms' errors come
  * to `handed`. */
-static double radius_of(const mp_contract *contract, const mp_span_bound *b, mp_stage stage,
-                        const mp_epilogue *epilogue, const gemm_sum *sum, double handed, double *value) {
-    const double accumulation = mp_span_accumulated(b, sum->mass, handed);
+static double radius_of(const radius_rule *r, const mp_epilogue_terms *terms, double acc, double mass,
+                        double handed, double *value) {
+    const double accumulation = mp_span_accumulated(r->bound, mass, handed);
     double radius;
-    mp_epilogue_expect(contract, epilogue, sum->acc, handed + accumulation, sum->expert, sum->column,
-                       sum->slot, value, &radius);
-    return b->open ||
-                   may_overflow_inside(contract, stage, epilogue, sum->acc, sum->mass + handed, accumulation)
+    mp_expect_behind(terms, r->step, acc, handed + accumulation, value, &radius);
+    return r->bound->open || may_overflow_inside(r->wide, r->plain, acc, mass + handed, accumulation)
                ? (double)INFINITY
                : radius;
 }
@@ -421,25 +426,29 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
     const mp_status status = mp_span_gemm(j, stage, &p, in, &sums, err);
     const int64_t rows = sums.acc.rows, width = sums.acc.width;
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
+    const radius_rule rule = radius_rule_of(j->j->contract, &sums.bound, stage, &gemm.epilogue),
+                      beside = radius_rule_of(j->beside ? j->beside : j->j->contract, &sums.beside, stage,
+                                              &gemm.epilogue);
+    const mp_span_store_rule store = mp_span_store_rule_of(j, stage, dtype);
     *out = sums.acc;
 #pragma omp parallel for schedule(static)
     for (int64_t t = 0; t < (status == MP_OK ? rows : 0); t++)
         for (int64_t n = 0; n < width && ids[t] >= 0; n++) {
             const int64_t i = t * width + n;
-            const gemm_sum sum = {*mp_ball_at(&out->value, i), sums.mass[i], ids[t], n, t};
-            const double handed = *mp_ball_at(&out->sure, i), handed_det = *mp_ball_at(&out->det, i);
-            double value, det, random = 0;
-            const double sure =
-                radius_of(j->j->contract, &sums.bound, stage, &gemm.epilogue, &sum, handed, &value);
+            const mp_epilogue_terms terms = mp_epilogue_at(&gemm.epilogue, ids[t], n, t);
+            const mp_ball sum = mp_ball_get(out, i);
+            const double mass = sums.mass[i];
+            mp_ball ball = {0};
+            ball.sure = radius_of(&rule, &terms, sum.value, mass, sum.sure, &ball.value);
             if (j->beside) {
-                det = radius_of(j->beside, &sums.beside, stage, &gemm.epilogue, &sum, handed_det, &value);
+                ball.det = radius_of(&beside, &terms, sum.value, mass, sum.det, &ball.value);
             } else {
-                mp_epilogue_expect(j->j->contract, &gemm.epilogue, sum.acc,
-                                   handed_det + mp_span_accumulated(&sums.bound, sum.mass, handed), ids[t], n,
-                                   t, &value, &det);
-                random = mp_epilogue_factor(&gemm.epilogue, ids[t], t) * sqrt(*mp_ball_at(&out->random, i));
+                mp_expect_behind(&terms, rule.step, sum.value,
+                                 sum.det + mp_span_accumulated(&sums.bound, mass, sum.sure), &ball.value,
+                                 &ball.det);
+                ball.random = mp_epilogue_factor(&gemm.epilogue, ids[t], t) * sqrt(sum.random);
             }
-            mp_span_store(j, stage, dtype, out, i, value, sure, det, random);
+            mp_span_put(&store, out, i, ball);
         }
     mp_ball_pool_give(&j->pool, sums.mass);
     return status;

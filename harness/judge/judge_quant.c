@@ -84,10 +84,11 @@ static void measure_codes(const quant_judge *g, const mp_quant_pass *p, const mp
                           mp_quant_range factor, mp_measure *part) {
     const mp_stage_judge *s = &g->s;
     const int64_t first = at->row * s->width + at->first, index = at->r * s->width + at->first;
+    const mp_quant_spread spread = mp_quant_spread_of(&p->q, factor, step, 0);
     for (int64_t k = 0; k < at->n; k++) {
         const double x = (double)at->x[k], v = x / step,
                      error = g->any ? 2 * mp_half_ulp(p->codes->dtype, v) + fabs(v) * 0x1p-21
-                                    : mp_quant_error(&p->q, factor, step, 0, x) / step;
+                                    : mp_quant_spread_at(&spread, x) / step;
         const mp_expectation e = {.value = v, .error = error, .open = !isfinite(error) || !isfinite(v)};
         mp_measure_element(part, p->codes->dtype, p->codes->data, first + k, index + k, &e, s->j->poison,
                            s->sums + at->r * 3);
@@ -197,10 +198,10 @@ static mp_status take_x(mp_span *j, mp_balls *b, mp_error *err) {
 /* How much further a number that is no larger than `reach` may be off behind the quantiser. */
 typedef struct spread {
     const mp_quant_pass *p;
-    double scale;          /* that is used, or, where it is not known, one that is no smaller */
-    bool known;            /* and the quantiser is the scheme's own: */
-    mp_quant_range factor; /* what it multiplies by */
-    double lost;           /* the largest number that goes with a scale of zero */
+    double scale;         /* that is used, or, where it is not known, one that is no smaller */
+    bool known;           /* and the quantiser is the scheme's own: */
+    mp_quant_spread made; /* by that scale */
+    double lost;          /* the largest number that goes with a scale of zero */
 } spread;
 
 /* A number v within `sure` of x becomes code * step. The scale is one that the largest numbers within their
@@ -220,8 +221,7 @@ static double spread_by_bound(const spread *s, double reach) {
 /* A number v within `sure` of x, quantised by the scheme's own quantiser with a scale that is known: its code
  * stands for one within mp_quant_error of v, which grows with |v|, and |v| <= |x| + sure. */
 static double spread_by(const spread *s, double reach) {
-    if (!s->known) return spread_by_bound(s, reach);
-    return mp_quant_error(&s->p->q, s->factor, mp_quant_step_of(s->p, s->scale), 0, reach);
+    return s->known ? mp_quant_spread_at(&s->made, reach) : spread_by_bound(s, reach);
 }
 
 static void quantise_group(const mp_span *j, const spread *s, const mp_balls *in, mp_balls *out,
@@ -419,7 +419,8 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
             const double shown = shown_scale(j, &p, stage, r, g);
             spread s = {.p = &p, .scale = shown, .known = own && isfinite(shown), .lost = lost};
             if (s.known)
-                s.factor = mp_quant_factors(&p.q, &mp_quant_unit_empty, shown);
+                s.made = mp_quant_spread_of(&p.q, mp_quant_factors(&p.q, &mp_quant_unit_empty, shown),
+                                            mp_quant_step_of(&p, shown), 0);
             else
                 s.scale = scale_bound(&j->part, &p, in, at, n, shown);
             quantise_group(j, &s, in, out, at, n);

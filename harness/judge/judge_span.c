@@ -34,20 +34,22 @@
 
 #define ODDS 1e-9
 
+mp_span_store_rule mp_span_store_rule_of(const mp_span *j, mp_stage stage, mp_dtype dtype) {
+    const mp_contract *contract = j->j->contract;
+    const bool last = stage == j->last;
+    return (mp_span_store_rule){.rounds = !last && mp_store_rounds(contract, dtype),
+                                .saturates = !last && !j->beside &&
+                                             mp_store_overflow(contract, dtype) != MP_OVERFLOW_INF,
+                                .beside = j->beside,
+                                .most = last ? (double)INFINITY : mp_dtype_format(dtype)->max_finite,
+                                .lambda = j->lambda,
+                                .places = mp_places_of(dtype)};
+}
+
 void mp_span_store(const mp_span *j, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random) {
-    const mp_contract *contract = j->j->contract;
-    const bool last = stage == j->last, rounds = !last && mp_store_rounds(contract, dtype);
-    if (isinf(value) && !last && !j->beside && mp_store_overflow(contract, dtype) != MP_OVERFLOW_INF) {
-        value = copysign(mp_dtype_format(dtype)->max_finite, value); /* or Inf: nothing is known */
-        sure = (double)INFINITY;
-    }
-    const double reach = fabs(value) + sure, half = rounds ? mp_half_ulp(dtype, reach) : 0,
-                 most = last ? (double)INFINITY : mp_dtype_format(dtype)->max_finite;
-    *mp_ball_at(&b->value, i) = value;
-    *mp_ball_at(&b->sure, i) = reach + half > most ? (double)INFINITY : sure + half;
-    *mp_ball_at(&b->det, i) = j->beside && fabs(value) + det > most ? (double)INFINITY : det;
-    if (!j->beside) *mp_ball_at(&b->random, i) = hypot(random, j->lambda * half);
+    const mp_span_store_rule rule = mp_span_store_rule_of(j, stage, dtype);
+    mp_span_put(&rule, b, i, (mp_ball){value, sure, det, random});
 }
 
 mp_contract mp_exact_but_for_codes(const mp_contract *contract) {

@@ -7,6 +7,8 @@
 #include "harness/judge/balls.h"
 #include "harness/judge/judge_stage.h"
 
+#include <math.h>
+
 /* Codes, or scales, that the quantiser cannot have given; the first of them by its place. */
 typedef struct mp_strangers {
     int64_t count, first, column;
@@ -66,8 +68,32 @@ mp_status mp_span_propagate(mp_span *span, const mp_judgement *j, mp_stage_set s
 /* The same arithmetic, of real numbers but for the quantisers. */
 mp_contract mp_exact_but_for_codes(const mp_contract *contract);
 
+/* What is common to all elements that a stage stores in dtype. */
+typedef struct mp_span_store_rule {
+    bool rounds, saturates, beside;
+    double most, lambda;
+    mp_places places;
+} mp_span_store_rule;
+mp_span_store_rule mp_span_store_rule_of(const mp_span *span, mp_stage stage, mp_dtype dtype);
+
 /* Stores element i: the radii grow by the rounding to dtype, the value stays exact. The last stage's own
  * store is left to the measurement. */
+static inline void mp_span_put(const mp_span_store_rule *s, const mp_balls *b, int64_t i, mp_ball ball) {
+    if (s->saturates && isinf(ball.value)) {
+        ball.value = copysign(s->most, ball.value); /* or Inf: nothing is known */
+        ball.sure = (double)INFINITY;
+    }
+    const double reach = fabs(ball.value) + ball.sure,
+                 half = s->rounds ? mp_half_place(&s->places, reach) : 0;
+    ball.sure = reach + half > s->most ? (double)INFINITY : ball.sure + half;
+    if (s->beside)
+        ball.det = fabs(ball.value) + ball.det > s->most ? (double)INFINITY : ball.det;
+    else
+        ball.random = hypot(ball.random, s->lambda * half);
+    mp_ball_put(b, i, ball);
+}
+
+/* The same of one element. */
 void mp_span_store(const mp_span *span, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random);
 

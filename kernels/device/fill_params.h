@@ -7,8 +7,8 @@
 #include "kernels/device/params.h"
 
 typedef struct mp_fill_params {
-    MP_DEVICE_POINTER(unsigned short) data; /* [count], at a multiple of 16 bytes */
-    unsigned long long count;
+    MP_DEVICE_POINTER(unsigned char) data; /* [count] codes, at a multiple of 16 bytes */
+    unsigned long long count;              /* so many that they are whole bytes */
     mp_normal normal;
 } mp_fill_params;
 

@@ -3,14 +3,8 @@
 #ifndef MP_OFFLOAD_DEVICE_CONFIRM_H
 #define MP_OFFLOAD_DEVICE_CONFIRM_H
 
-#include "base/mix.h"
+#include "offload/device/confirmed.h"
 #include "offload/device/screen.h"
-
-/* Of a row: elements whose codes are equal, and what identifies the codes that were compared. */
-typedef struct mp_confirmed_row {
-    long long equal;
-    mp_u64 predicted, got;
-} mp_confirmed_row;
 
 typedef struct mp_confirm_params {
     MP_DEVICE_POINTER(const float) sums; /* [rows, n] */
@@ -24,7 +18,7 @@ typedef struct mp_confirm_params {
     int weighs;
 } mp_confirm_params;
 
-/* Where nothing is stored all is equal. The digest of a code is that of a word in its column's place. */
+/* Where nothing is stored all is equal. */
 MP_DEVICE_INLINE void mp_confirm_element(const mp_confirm_params *p, long long i, long long j,
                                          mp_confirmed_row *to) {
     const mp_screened_row row = ((const mp_screened_row *)p->row)[i];
@@ -38,11 +32,8 @@ MP_DEVICE_INLINE void mp_confirm_element(const mp_confirm_params *p, long long i
     terms.bias = p->bias ? mp_number_at(&p->bias_format, (const void *)p->bias, row.expert * p->n + j) : 0;
     terms.weight = row.weight;
     const float result = mp_float_behind(&terms, ((const float *)p->sums)[i * p->n + j]);
-    const unsigned long long predicted = mp_code_of_number(&p->got_format, (double)result),
-                             got = mp_code_in(&p->got_format, (const void *)p->got, row.got * p->n + j);
-    to->equal += predicted == got;
-    to->predicted += mp_digest_of_word((unsigned)predicted, (mp_u64)j);
-    to->got += mp_digest_of_word((unsigned)got, (mp_u64)j);
+    mp_confirmed_add(to, &p->got_format, result,
+                     mp_code_in(&p->got_format, (const void *)p->got, row.got * p->n + j), j);
 }
 
 #endif

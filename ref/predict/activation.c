@@ -5,6 +5,7 @@
  * those of cache1, or, where the contract has one kernel do both stages, what gate_up does not store. */
 #include "base/clones.h"
 #include "ref/activation.h"
+#include "ref/engine.h"
 #include "ref/predict/activation_cuda.h"
 #include "ref/predict/activation_f32.h"
 #include "ref/predict/predict.h"
@@ -34,13 +35,9 @@ const char *mp_unpredictable_act(const mp_contract *contract, const mp_case *c) 
 
 /* One row of cache1 -> one row of results; `a`: room for a row. */
 typedef struct activation_row {
-    const mp_case *c;
-    mp_act_function function;
+    const mp_act_bits *bits;
     const mp_special_unit *unit; /* NULL: not needed */
-    const mp_dtype *gate_dtype;  /* what act(gate) is rounded to; NULL: nothing */
-    bool exact_product;          /* of act(gate) and up: both have 16 bits, so that nothing is flushed */
-    bool clamps_nan;             /* in gate and up, to the limit */
-    float added;                 /* to what becomes of up: 0, or -0, which changes nothing */
+    mp_dtype dtype;              /* of the result */
 } activation_row;
 
 MP_CLONES_FMA static void activate_gates_f32(const mp_case *c, const float *in, float *a) {
@@ -55,59 +52,62 @@ static float taken_gate(const mp_case *c, const float *in, int64_t n) {
     return c->act == MP_CLAMP_SILU || c->act == MP_SWIGLU_OAI ? mp_at_most(gate, (float)c->limit) : gate;
 }
 
-static float factor_of_up(const activation_row *r, const float *in, int64_t n) {
-    const mp_case *c = r->c;
-    return mp_up_f32((int)c->act, in[mp_up_column(c, n)], (float)c->limit) + r->added;
+static float factor_of_up(const mp_act_bits *b, const float *in, int64_t n) {
+    const mp_case *c = b->c;
+    return mp_up_f32((int)c->act, in[mp_up_column(c, n)], (float)c->limit) + b->added;
 }
 
 static void activate_gates_cuda(const activation_row *r, const float *in, float *a) {
-    const mp_case *c = r->c;
+    const mp_case *c = r->bits->c;
     for (int64_t n = 0; n < c->N; n++) {
-        a[n] = mp_activation_cuda(r->unit, r->function, c->act, taken_gate(c, in, n), (float)c->alpha);
+        a[n] = mp_activation_cuda(r->unit, r->bits->function, c->act, taken_gate(c, in, n), (float)c->alpha);
         if (c->act == MP_SILU_CLAMP) a[n] = mp_at_most(a[n], (float)c->limit);
     }
 }
 
 static void activate_row(const activation_row *r, const float *in, float *a) {
-    const mp_case *c = r->c;
-    if (c->gated && mp_activation_cuda_product_first(r->function, c->act)) {
+    const mp_act_bits *b = r->bits;
+    const mp_case *c = b->c;
+    if (c->gated && mp_activation_cuda_product_first(b->function, c->act)) {
         for (int64_t n = 0; n < c->N; n++)
-            a[n] = mp_activation_cuda_gated(r->unit, r->function, c->act, taken_gate(c, in, n),
-                                            (float)c->alpha, factor_of_up(r, in, n));
+            a[n] = mp_activation_cuda_gated(r->unit, b->function, c->act, taken_gate(c, in, n),
+                                            (float)c->alpha, factor_of_up(b, in, n));
         return;
     }
     if (r->unit)
         activate_gates_cuda(r, in, a);
     else
         activate_gates_f32(c, in, a);
-    for (int64_t n = 0; r->gate_dtype && n < c->N; n++)
-        a[n] = (float)mp_round_to(*r->gate_dtype, (double)a[n]);
-    const mp_act_function product = r->exact_product ? MP_ACT_IEEE : r->function;
+    for (int64_t n = 0; b->rounds_gate && n < c->N; n++) a[n] = (float)mp_round_to(r->dtype, (double)a[n]);
+    const mp_act_function product = b->exact_product ? MP_ACT_IEEE : b->function;
     for (int64_t n = 0; c->gated && n < c->N; n++)
-        a[n] = mp_activation_cuda_times(product, a[n], factor_of_up(r, in, n));
+        a[n] = mp_activation_cuda_times(product, a[n], factor_of_up(b, in, n));
 }
 
-/* cache1 row -> cache2 row for every slot that is not filtered; row [slots] is the row of both caches. */
-static mp_status activate(const activation_row *r, const int32_t *topk_ids, const int64_t *row,
-                          const mp_tensor *cache1, const mp_tensor *cache2, mp_error *err) {
-    const mp_case *c = r->c;
-    const int64_t slots = mp_case_slots(c), width = mp_tensor_row_length(cache1);
+mp_status mp_predict_activated(const mp_act_bits *b, const mp_tensor *out, mp_error *err) {
+    const mp_tensor *cache1 = b->cache1;
+    const int64_t N = b->c->N, width = mp_tensor_row_length(cache1);
+    activation_row r = {.bits = b, .dtype = out->dtype};
     bool failed = false;
+    if (mp_activation_cuda_is(b->function)) {
+        const mp_status status = mp_special_unit_sm90(&r.unit, err);
+        if (status != MP_OK) return status;
+    }
 #pragma omp parallel
     {
-        float *in = malloc((size_t)(width + c->N) * sizeof *in);
+        float *in = malloc((size_t)(width + N) * sizeof *in);
         if (!in) {
 #pragma omp atomic write
             failed = true;
         }
         float *result = in ? in + width : NULL;
 #pragma omp for schedule(static)
-        for (int64_t t = 0; t < slots; t++) {
-            if (!in || topk_ids[t] < 0 || row[t] < 0) continue;
-            mp_decode_row_f32(cache1->dtype, cache1->data, row[t] * width, width, in);
-            for (int64_t i = 0; r->clamps_nan && i < width; i++) in[i] = (float)mp_clamped_nan((double)in[i]);
-            activate_row(r, in, result);
-            mp_encode_row_f32(cache2->dtype, cache2->data, row[t] * c->N, c->N, result);
+        for (int64_t t = 0; t < b->slots; t++) {
+            if (!in || b->topk_ids[t] < 0 || b->row[t] < 0) continue;
+            mp_decode_row_f32(cache1->dtype, cache1->data, b->row[t] * width, width, in);
+            for (int64_t i = 0; b->clamps_nan && i < width; i++) in[i] = (float)mp_clamped_nan((double)in[i]);
+            activate_row(&r, in, result);
+            mp_encode_row_f32(out->dtype, out->data, b->row[t] * N, N, result);
         }
         free(in);
     }
@@ -152,26 +152,40 @@ static mp_status gate_up_in_float32(void *self, const mp_stage_call *call, mp_te
     return status;
 }
 
+/* Of cache1 as it is read; where the contract fuses both stages, another is to take its place. */
+static mp_act_bits bits_of(const mp_contract *contract, const mp_stage_call *call) {
+    const mp_case *c = call->c;
+    const bool rounds = contract->act_rounding == MP_ACT_GATE_ROUNDED;
+    return (mp_act_bits){.c = c,
+                         .function = contract->act_function,
+                         .rounds_gate = rounds,
+                         .exact_product = rounds && !mp_contract_fuses_act(contract, c),
+                         .clamps_nan = contract->act_clamp_nan == MP_CLAMP_NAN_LIMIT && mp_act_clamps(c->act),
+                         .added = contract->act_up_plus_zero ? 0.0f : -0.0f,
+                         .cache1 = mp_as_read(call->t, MP_CACHE1),
+                         .topk_ids = call->t[MP_TOPK_IDS].data,
+                         .row = call->map->cache_row,
+                         .slots = mp_case_slots(c)};
+}
+
 mp_status mp_predict_stage_act(void *self, const mp_stage_call *call, mp_error *err) {
     const mp_contract *contract = ((const mp_prediction *)self)->contract;
     const mp_tensor *cache2 = &call->t[MP_CACHE2];
-    activation_row r = {
-        .c = call->c, .function = contract->act_function, .added = contract->act_up_plus_zero ? 0.0f : -0.0f};
-    r.clamps_nan = contract->act_clamp_nan == MP_CLAMP_NAN_LIMIT && mp_act_clamps(r.c->act);
-    const bool fused = mp_contract_fuses_act(contract, r.c);
-    if (contract->act_rounding == MP_ACT_GATE_ROUNDED) r.gate_dtype = &cache2->dtype;
-    r.exact_product = r.gate_dtype && !fused;
-    if (mp_activation_cuda_is(contract->act_function)) {
-        const mp_status status = mp_special_unit_sm90(&r.unit, err);
-        if (status != MP_OK) return status;
-    }
-    const int32_t *topk_ids = call->t[MP_TOPK_IDS].data;
-    if (contract->filtered[MP_ACT] == MP_ROW_ZERO) zero_filtered(r.c, topk_ids, call->map->cache_row, cache2);
-    if (!fused)
-        return activate(&r, topk_ids, call->map->cache_row, mp_as_read(call->t, MP_CACHE1), cache2, err);
+    mp_act_bits b = bits_of(contract, call);
+    if (contract->filtered[MP_ACT] == MP_ROW_ZERO) zero_filtered(b.c, b.topk_ids, b.row, cache2);
+    if (!mp_contract_fuses_act(contract, b.c)) return mp_predict_activated(&b, cache2, err);
     mp_tensor gate_up = {0};
     mp_status status = gate_up_in_float32(self, call, &gate_up, err);
-    if (status == MP_OK) status = activate(&r, topk_ids, call->map->cache_row, &gate_up, cache2, err);
+    b.cache1 = &gate_up;
+    if (status == MP_OK) status = mp_predict_activated(&b, cache2, err);
     mp_tensor_free(&gate_up);
     return status;
+}
+
+mp_status mp_confirm_act_stage(const mp_engine *engine, const mp_contract *contract,
+                               const mp_stage_call *call, bool *equal, mp_error *err) {
+    const mp_act_bits b = bits_of(contract, call);
+    if (!engine->confirm_act || mp_contract_fuses_act(contract, call->c))
+        return mp_fail(err, MP_EUNSUPPORTED, "activations are not looked at by an engine");
+    return engine->confirm_act(engine, &b, &call->t[MP_CACHE2], equal, err);
 }

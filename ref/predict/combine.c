@@ -5,6 +5,7 @@
  * behind the scale, to the rounded sum if the contract says so. With fused_sum every addition rounds to
  * dtype, as atomic additions on out do. */
 #include "ref/combine.h"
+#include "ref/engine.h"
 
 #include "ref/predict/predict.h"
 
@@ -23,15 +24,8 @@ const char *mp_unpredictable_combine(const mp_contract *contract, const mp_case 
     return NULL;
 }
 
-typedef struct combination {
-    const mp_case *c;
-    mp_combine_terms terms;
-    bool fma, round_sum, round_before_shared;
-    const mp_tensor *out;
-} combination;
-
-static bool is_left_out(const combination *x, int64_t slot) {
-    return x->terms.topk_ids && x->terms.topk_ids[slot] < 0;
+static bool is_left_out(const mp_combine_bits *b, int64_t slot) {
+    return b->terms.topk_ids && b->terms.topk_ids[slot] < 0;
 }
 
 /* sum as out's dtype holds it. */
@@ -42,81 +36,90 @@ static void round_row(const mp_tensor *out, int64_t m, float *sum) {
 }
 
 /* sum, row: room for a row each. */
-static void combine_token_f32(const combination *x, int64_t m, float *sum, float *row) {
-    const mp_case *c = x->c;
-    const int64_t K = c->K;
-    const float rsf = (float)c->rsf;
+static void combine_token_f32(const mp_combine_bits *b, const mp_tensor *out, int64_t m, float *sum,
+                              float *row) {
+    const mp_tensor *cache3 = b->terms.cache3, *shared = b->terms.shared_output;
+    const int64_t topk = cache3->dim[1], K = cache3->dim[2];
+    const float *w = b->terms.weights, rsf = (float)b->rsf;
     memset(sum, 0, (size_t)K * sizeof *sum);
-    for (int64_t slot = m * c->topk; slot < (m + 1) * c->topk; slot++) {
-        const mp_tensor *cache3 = x->terms.cache3;
-        const float *w = x->terms.weights;
-        if (is_left_out(x, slot)) continue;
+    for (int64_t slot = m * topk; slot < (m + 1) * topk; slot++) {
+        if (is_left_out(b, slot)) continue;
         mp_decode_row_f32(cache3->dtype, cache3->data, slot * K, K, row);
-        if (w && x->fma)
+        if (w && b->fma)
             for (int64_t k = 0; k < K; k++) sum[k] = fmaf(w[slot], row[k], sum[k]);
         else
             for (int64_t k = 0; k < K; k++) sum[k] += w ? w[slot] * row[k] : row[k];
-        if (c->fused_sum) round_row(x->out, m, sum);
+        if (b->round_each) round_row(out, m, sum);
     }
-    if (x->round_sum) round_row(x->out, m, sum);
+    if (b->round_sum) round_row(out, m, sum);
     for (int64_t k = 0; k < K; k++) sum[k] *= rsf;
-    const mp_tensor *shared = x->terms.shared_output;
-    if (shared->data) {
-        if (x->round_before_shared) round_row(x->out, m, sum);
+    if (shared && shared->data) {
+        if (b->round_before_shared) round_row(out, m, sum);
         mp_decode_row_f32(shared->dtype, shared->data, m * K, K, row);
         for (int64_t k = 0; k < K; k++) sum[k] += row[k];
     }
-    mp_encode_row_f32(x->out->dtype, x->out->data, m * K, K, sum);
+    mp_encode_row_f32(out->dtype, out->data, m * K, K, sum);
 }
 
-static void combine_token_f64(const combination *x, int64_t m) {
-    const mp_case *c = x->c;
-    const double *term = x->terms.cache3->data, *shared = x->terms.shared_output->data,
-                 rsf = mp_combine_rsf(c);
-    const float *weights = x->terms.weights;
-    double *result = x->out->data;
-    for (int64_t k = 0; k < c->K; k++) {
+static void combine_token_f64(const mp_combine_bits *b, const mp_tensor *out, int64_t m) {
+    const mp_tensor *cache3 = b->terms.cache3, *of_shared = b->terms.shared_output;
+    const int64_t topk = cache3->dim[1], K = cache3->dim[2];
+    const double *term = cache3->data, *shared = of_shared ? of_shared->data : NULL;
+    const float *weights = b->terms.weights;
+    double *result = out->data;
+    for (int64_t k = 0; k < K; k++) {
         double sum = 0;
-        for (int64_t slot = m * c->topk; slot < (m + 1) * c->topk; slot++) {
-            const double v = term[slot * c->K + k], w = weights ? (double)weights[slot] : 1;
-            if (!is_left_out(x, slot)) sum = x->fma ? fma(w, v, sum) : sum + w * v;
+        for (int64_t slot = m * topk; slot < (m + 1) * topk; slot++) {
+            const double v = term[slot * K + k], w = weights ? (double)weights[slot] : 1;
+            if (!is_left_out(b, slot)) sum = b->fma ? fma(w, v, sum) : sum + w * v;
         }
-        sum *= rsf;
-        result[m * c->K + k] = shared ? sum + shared[m * c->K + k] : sum;
+        sum *= b->rsf;
+        result[m * K + k] = shared ? sum + shared[m * K + k] : sum;
     }
 }
 
-static mp_status combine(const combination *x, mp_error *err) {
-    const mp_case *c = x->c;
+mp_status mp_predict_combined(const mp_combine_bits *b, const mp_tensor *out, mp_error *err) {
+    const int64_t tokens = b->terms.cache3->dim[0], K = b->terms.cache3->dim[2];
     bool failed = false;
 #pragma omp parallel
     {
-        float *sum = malloc(2 * (size_t)c->K * sizeof *sum);
+        float *sum = malloc(2 * (size_t)K * sizeof *sum);
         if (!sum) {
 #pragma omp atomic write
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (int64_t m = 0; m < c->M; m++) {
-            if (c->dtype == MP_FP64)
-                combine_token_f64(x, m);
+        for (int64_t m = 0; m < tokens; m++) {
+            if (out->dtype == MP_FP64)
+                combine_token_f64(b, out, m);
             else if (sum)
-                combine_token_f32(x, m, sum, sum + c->K);
+                combine_token_f32(b, out, m, sum, sum + K);
         }
         free(sum);
     }
-    return failed ? mp_fail(err, MP_EMEMORY, "combine: no memory for a row of %lld floats", (long long)c->K)
+    return failed ? mp_fail(err, MP_EMEMORY, "combine: no memory for a row of %lld floats", (long long)K)
                   : MP_OK;
 }
 
-mp_status mp_predict_stage_combine(void *self, const mp_stage_call *call, mp_error *err) {
-    const mp_contract *contract = ((const mp_prediction *)self)->contract;
+static mp_combine_bits bits_of(const mp_contract *contract, const mp_stage_call *call) {
     const bool skip_filtered = contract->filtered[MP_DOWN] != MP_ROW_ZERO; /* else their rows are zeros */
-    const combination x = {.c = call->c,
-                           .terms = mp_combine_terms_of(call->c, call->t, skip_filtered),
-                           .fma = contract->combine_fma,
-                           .round_sum = contract->combine == MP_COMBINE_ROUND_THEN_SCALE,
-                           .round_before_shared = contract->combine_shared == MP_SHARED_ROUNDED,
-                           .out = &call->t[MP_OUT]};
-    return combine(&x, err);
+    return (mp_combine_bits){.terms = mp_combine_terms_of(call->c, call->t, skip_filtered),
+                             .fma = contract->combine_fma,
+                             .round_each = call->c->fused_sum,
+                             .round_sum = contract->combine == MP_COMBINE_ROUND_THEN_SCALE,
+                             .round_before_shared = contract->combine_shared == MP_SHARED_ROUNDED,
+                             .rsf = mp_combine_rsf(call->c)};
+}
+
+mp_status mp_predict_stage_combine(void *self, const mp_stage_call *call, mp_error *err) {
+    const mp_combine_bits b = bits_of(((const mp_prediction *)self)->contract, call);
+    return mp_predict_combined(&b, &call->t[MP_OUT], err);
+}
+
+mp_status mp_confirm_combine_stage(const mp_engine *engine, const mp_contract *contract,
+                                   const mp_stage_call *call, bool *equal, mp_error *err) {
+    const mp_combine_bits b = bits_of(contract, call);
+    if (!engine->confirm_combine || b.round_each)
+        return mp_fail(err, MP_EUNSUPPORTED, "sums over topk are not looked at by an engine");
+    return engine->confirm_combine(engine, &b, &call->t[MP_OUT], equal, err);
 }

@@ -125,7 +125,6 @@ mp_status mp_confirm_gemm_stage(const mp_engine *engine, const mp_contract *of, 
                                 mp_stage stage, bool *equal, mp_error *err) {
     const mp_gemm_contract *contract = mp_stage_gemm_contract(of, stage);
     const mp_stage_gemm g = mp_gemm_under(call, stage, contract);
-    *equal = false;
     if (!engine->confirm_gemm) return mp_fail(err, MP_EUNSUPPORTED, "bits are not looked at by an engine");
     return engine->confirm_gemm(engine, contract, mp_scheme_of(call->c), call->c->dtype, &g.problem,
                                 &g.epilogue, g.out_row, g.out, equal, err);

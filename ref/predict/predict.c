@@ -34,6 +34,20 @@ static mp_status saturate(void *self, const mp_stage_call *call, mp_stage stage,
     return MP_OK;
 }
 
+mp_status mp_confirm_stage(const mp_engine *engine, const mp_contract *contract, const mp_stage_call *call,
+                           mp_stage stage, bool *equal, mp_error *err) {
+    *equal = false;
+    if (contract->overflow == MP_OVERFLOW_SATURATE)
+        return mp_fail(err, MP_EUNSUPPORTED, "stores that saturate are not looked at by an engine");
+    switch (stage) {
+    case MP_GATE_UP:
+    case MP_DOWN: return mp_confirm_gemm_stage(engine, contract, call, stage, equal, err);
+    case MP_ACT: return mp_confirm_act_stage(engine, contract, call, equal, err);
+    case MP_COMBINE: return mp_confirm_combine_stage(engine, contract, call, equal, err);
+    default: return mp_fail(err, MP_EUNSUPPORTED, "%s is not looked at by an engine", mp_stage_name(stage));
+    }
+}
+
 mp_executor mp_predict_executor(mp_prediction *prediction) {
 #define RUN(stage, scope, name) mp_predict_stage_##name,
     return (mp_executor){.self = prediction,

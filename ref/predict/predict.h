@@ -5,6 +5,8 @@
 #define MP_PREDICT_PREDICT_H
 
 #include "moeparity/contract.h"
+#include "ref/activation.h"
+#include "ref/combine.h"
 #include "ref/pipeline.h"
 
 #define MP_HOST_ARCHITECTURE 90 /* whose bits the subject `host` predicts */
@@ -45,9 +47,21 @@ mp_status mp_host_predict(const mp_contract *contract, const mp_case *c, const m
 mp_status mp_host_run(const mp_case *c, const mp_inputs *in, int block_size_m, uint32_t poison,
                       mp_trace *trace, mp_error *err);
 
-/* Whether gate_up or down has left what it would predict, by an engine that looks at it itself; rows of
- * filtered slots aside. MP_EUNSUPPORTED: it does not. */
+/* act and combine, each on tensors that are given: what the stages above store, but for rows of filtered
+ * slots, which keep what they had. MP_EMEMORY, or MP_EUNSUPPORTED without the tables of an act function. */
+mp_status mp_predict_activated(const mp_act_bits *bits, const mp_tensor *out, mp_error *err);
+mp_status mp_predict_combined(const mp_combine_bits *bits, const mp_tensor *out, mp_error *err);
+
+/* Whether gate_up, act, down or combine has left what it would predict, by an engine that looks at it itself;
+ * rows of filtered slots aside. MP_EUNSUPPORTED: it does not. */
+mp_status mp_confirm_stage(const mp_engine *engine, const mp_contract *contract, const mp_stage_call *call,
+                           mp_stage stage, bool *equal, mp_error *err);
+/* The same of one of them, called by it. */
 mp_status mp_confirm_gemm_stage(const mp_engine *engine, const mp_contract *contract,
                                 const mp_stage_call *call, mp_stage stage, bool *equal, mp_error *err);
+mp_status mp_confirm_act_stage(const mp_engine *engine, const mp_contract *contract,
+                               const mp_stage_call *call, bool *equal, mp_error *err);
+mp_status mp_confirm_combine_stage(const mp_engine *engine, const mp_contract *contract,
+                                   const mp_stage_call *call, bool *equal, mp_error *err);
 
 #endif

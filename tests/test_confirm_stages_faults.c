@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A device that compares something else than was asked, and says that all is equal: of a right trace, it is
+ * found out by the rows that the CPU predicts, or by those with another code. */
+#include "harness/judge/judge_bits.h"
+#include "moeparity/preset.h"
+#include "offload/device/confirm_act.h"
+#include "offload/device/confirm_combine.h"
+#include "tests/fake_cuda.h"
+#include "tests/screen_support.h"
+
+static void (*right)(const char *entry, const void *params);
+static int planted;
+
+/* What is told of rows where the device lies: all are equal, whatever it has made. */
+static void claim(mp_confirmed_row *found, long long rows, long long n) {
+    for (long long r = 0; r < rows; r++) {
+        found[r].equal = n;
+        found[r].got = found[r].predicted;
+    }
+    planted++;
+}
+
+#define ACT(name, change)                                     \
+    static void name(const char *entry, const void *params) { \
+        mp_confirm_act_params p;                              \
+        if (strcmp(entry, "confirm_act") != 0) {              \
+            right(entry, params);                             \
+            return;                                           \
+        }                                                     \
+        memcpy(&p, params, sizeof p);                         \
+        change;                                               \
+        right(entry, &p);                                     \
+        claim(fake_memory(p.confirmed), p.slots, p.N);        \
+    }
+ACT(anything_is_equal, (void)0)
+ACT(gate_of_the_next_element, p.cache1 += 2)
+ACT(up_for_gate, p.cache1 += (unsigned long long)(2 * p.N))
+ACT(up_of_the_next_element, p.up++)
+ACT(another_function, p.act = MP_ACT_GELU)
+ACT(without_up, p.gated = 0)
+ACT(gates_are_rounded, p.rounds_gate = !p.rounds_gate)
+ACT(another_limit, p.limit *= 2)
+ACT(one_is_added, p.added = 1)
+ACT(another_format, p.got_format.precision--)
+
+#define COMBINE(name, change)                                 \
+    static void name(const char *entry, const void *params) { \
+        mp_confirm_combine_params p;                          \
+        if (strcmp(entry, "confirm_combine") != 0) {          \
+            right(entry, params);                             \
+            return;                                           \
+        }                                                     \
+        memcpy(&p, params, sizeof p);                         \
+        change;                                               \
+        right(entry, &p);                                     \
+        claim(fake_memory(p.confirmed), p.tokens, p.K);       \
+    }
+COMBINE(any_sum_is_equal, (void)0)
+COMBINE(terms_of_the_next_column, p.terms += 2)
+COMBINE(without_weights, p.weights = 0)
+COMBINE(without_the_shared_output, p.shared = 0)
+COMBINE(a_slot_is_left_out, p.topk--)
+COMBINE(another_scale, p.rsf *= 1 + 0x1p-10f)
+COMBINE(the_sum_is_rounded, p.round_sum = !p.round_sum)
+COMBINE(rounded_before_the_shared_output, p.round_before_shared = !p.round_before_shared)
+
+/* Those of the row behind. */
+static void rows_are_shifted(const char *entry, const void *params) {
+    right(entry, params);
+    if (strcmp(entry, "confirm_act") != 0) return;
+    const mp_confirm_act_params *p = params;
+    mp_confirmed_row *found = fake_memory(p->confirmed);
+    memmove(found, found + 1, (size_t)(p->slots - 1) * sizeof *found);
+    planted++;
+}
+
+static void nothing_is_compared(const char *entry, const void *params) {
+    if (strcmp(entry, "confirm_act") != 0) {
+        right(entry, params);
+        return;
+    }
+    const mp_confirm_act_params *p = params;
+    mp_confirmed_row *found = fake_memory(p->confirmed);
+    for (long long t = 0; t < p->slots; t++) found[t] = (mp_confirmed_row){.equal = p->N};
+    planted++;
+}
+
+static const struct {
+    const char *name, *text;
+    void (*execute)(const char *entry, const void *params);
+} faults[] = {
+#define OF_ACT "M=33 topk=2 E=4 K=48 N=70 act=silu_clamp limit=0.3"
+#define OF_SUM "M=33 topk=3 E=6 K=70 N=16 apply_router_weight_in_combine=1 filter=0.4 shared=add rsf=0.3"
+#define FAULT(text, name) \
+    { #name, text, name }
+    FAULT(OF_ACT, anything_is_equal),  FAULT(OF_ACT, gate_of_the_next_element),
+    FAULT(OF_ACT, up_for_gate),        FAULT(OF_ACT, up_of_the_next_element),
+    FAULT(OF_ACT, another_function),   FAULT(OF_ACT, without_up),
+    FAULT(OF_ACT, gates_are_rounded),  FAULT(OF_ACT, another_limit),
+    FAULT(OF_ACT, one_is_added),       FAULT(OF_ACT, another_format),
+    FAULT(OF_ACT, rows_are_shifted),   FAULT(OF_ACT, nothing_is_compared),
+    FAULT(OF_SUM, any_sum_is_equal),   FAULT(OF_SUM, terms_of_the_next_column),
+    FAULT(OF_SUM, without_weights),    FAULT(OF_SUM, without_the_shared_output),
+    FAULT(OF_SUM, a_slot_is_left_out), FAULT(OF_SUM, another_scale),
+    FAULT(OF_SUM, the_sum_is_rounded), FAULT(OF_SUM, rounded_before_the_shared_output),
+};
+
+static mp_status judge_the_bits(mp_verdict *v, mp_error *err) {
+    mp_engine engine = *mp_offload_engine(offload);
+    engine.predict_gemm = NULL;
+    engine.confirm_gemm = NULL;
+    mp_verdict_init(v);
+    mp_offload_begin(offload, &f.in);
+    return mp_judge_bits(&f.c, &contract, NULL, &f.in, &trace, &engine, v, err);
+}
+
+static void every_fault_is_found_out(void **state) {
+    (void)state;
+    right = fake.execute;
+    for (size_t i = 0; i < COUNT(faults); i++) {
+        mp_verdict v;
+        mp_error err = {0};
+        start(faults[i].text);
+        contract = mp_contract_of_architecture(MP_HOST_ARCHITECTURE, &f.c);
+        if (judge_the_bits(&v, &err)) fail_msg("%s", err.text);
+        assert_int_equal(v.check[MP_CHECK_BITS].answer, MP_PASSED);
+        mp_verdict_free(&v);
+        fake.execute = faults[i].execute;
+        planted = 0;
+        const mp_status status = judge_the_bits(&v, &err);
+        fake.execute = right;
+        mp_verdict_free(&v);
+        print_message("%s: %s\n", faults[i].name, err.text);
+        assert_true(planted > 0);
+        assert_int_equal(status, MP_EDEVICE);
+        assert_non_null(strstr(err.text, "bits looked at"));
+        stop();
+    }
+}
+
+/* The prediction, or a failure that is told, whatever call of the driver fails. */
+static void every_call_may_fail(void **state) {
+    (void)state;
+    mp_verdict v;
+    mp_error err = {0};
+    int refused = 0;
+    start("M=9 topk=2 E=3 K=40 N=24 shared=add");
+    contract = mp_contract_of_architecture(MP_HOST_ARCHITECTURE, &f.c);
+    fake.calls = 0;
+    assert_int_equal(judge_the_bits(&v, &err), MP_OK);
+    const int calls = fake.calls;
+    mp_verdict_free(&v);
+    for (int n = 0; n < calls; n++) {
+        err = (mp_error){0};
+        fake.calls = 0;
+        fake.failing = n;
+        const mp_status status = judge_the_bits(&v, &err);
+        fake.failing = -1;
+        if (status == MP_OK) assert_int_equal(v.check[MP_CHECK_BITS].answer, MP_PASSED);
+        if (status != MP_OK && (status != MP_EDEVICE || err.text[0] == '\0'))
+            fail_msg("call %d: %d, %s", n, status, err.text);
+        refused += status != MP_OK;
+        mp_verdict_free(&v);
+    }
+    print_message("%d of %d calls are told\n", refused, calls);
+    assert_true(refused > calls / 2);
+    stop();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_found_out),
+                                       cmocka_unit_test(every_call_may_fail)};
+    return cmocka_run_group_tests(tests, open_device, close_device);
+}
