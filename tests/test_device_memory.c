@@ -176,6 +176,29 @@ static void what_is_freed_is_left_alone(void **state) {
     mp_cuda_close(cuda);
 }
 
+/* A kernel that writes no digest says of no row that it is what it was. */
+static void digests_that_nobody_made_are_equal_to_none(void **state) {
+    (void)state;
+    enum { ROWS = 5, ROW_BYTES = 64 };
+    mp_cuda *cuda;
+    void *data;
+    mp_error err = {0};
+    uint64_t digest[3][ROWS];
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    const mp_space *space = mp_cuda_space(cuda);
+    assert_int_equal(space->alloc(space->self, ROWS * ROW_BYTES, MP_POISON_A, &data, &err), MP_OK);
+    assert_int_equal(mp_cuda_synchronize(cuda, &err), MP_OK);
+    for (int i = 0; i < 3; i++) {
+        const mp_rows_region rows = {data, ROW_BYTES, ROWS, digest[i]};
+        fake.no_digests = i < 2;
+        assert_int_equal(space->digest_rows(space->self, &rows, 1, &err), MP_OK);
+    }
+    for (int row = 0; row < ROWS; row++)
+        for (int i = 0; i < 3; i++) assert_true(digest[i][row] != digest[(i + 1) % 3][row]);
+    space->free(space->self, data);
+    mp_cuda_close(cuda);
+}
+
 /* What was freed comes back, poisoned, for the same size alone; where the device has nothing left it is given
  * back. */
 static void memory_of_the_same_size_is_used_again(void **state) {
@@ -266,6 +289,7 @@ int main(void) {
         cmocka_unit_test(large_tensors_cross_whole),
         cmocka_unit_test(small_work_is_put_off_and_comes_to_the_same),
         cmocka_unit_test(what_is_freed_is_left_alone),
+        cmocka_unit_test(digests_that_nobody_made_are_equal_to_none),
         cmocka_unit_test(memory_of_the_same_size_is_used_again),
         cmocka_unit_test(memory_alone_needs_no_compiler),
     };

@@ -133,6 +133,32 @@ static void who_waits_while_it_is_recorded_is_refused(void **state) {
     assert_int_equal(fake.live, 0);
 }
 
+/* What a subject has begun to record, and has not ended, is over when its stream is closed, and the next one
+ * that opens a stream finds one whose work is done. */
+static void a_stream_that_is_left_recording_is_not_used_again(void **state) {
+    (void)state;
+    for (int refused = 0; refused < 2; refused++) {
+        begun b = {0};
+        mp_error err = {0};
+        void *other;
+        assert_int_equal(open_begun(SMALL, &b, &err), MP_OK);
+        const mp_streams *streams = b.cuda.streams;
+        assert_int_equal(streams->record(streams->self, b.stream, &err), MP_OK);
+        if (refused) assert_int_equal(streams->wait(streams->self, &err), MP_EDEVICE);
+        streams->close(streams->self, b.stream);
+        assert_int_equal(streams->wait(streams->self, &err), MP_OK); /* nothing is recorded any more */
+        assert_int_equal(streams->open(streams->self, &b.stream, &err), MP_OK);
+        const int before = fake.launched;
+        assert_int_equal(begin(&b, &err), MP_OK);
+        assert_true(fake.launched > before);
+        streams->close(streams->self, b.stream);
+        assert_int_equal(streams->open(streams->self, &other, &err), MP_OK);
+        assert_ptr_equal(other, b.stream); /* a sound one is kept */
+        close_begun(&b);
+        assert_int_equal(fake.live, 0);
+    }
+}
+
 static void streams_fail_cleanly_at_every_call(void **state) {
     (void)state;
     bool whole = false;
@@ -189,6 +215,7 @@ int main(void) {
         cmocka_unit_test(kernels_that_can_be_one_are),
         cmocka_unit_test(the_runner_cannot_be_begun),
         cmocka_unit_test(who_waits_while_it_is_recorded_is_refused),
+        cmocka_unit_test(a_stream_that_is_left_recording_is_not_used_again),
         cmocka_unit_test(streams_fail_cleanly_at_every_call),
         cmocka_unit_test(borrowed_weights_are_written_once),
     };

@@ -2,6 +2,7 @@
 /* The GEMMs, gate_up and down, against float64. */
 #include "harness/judge/span.h"
 
+#include "base/threads.h"
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
 #include "harness/judge/flushed.h"
@@ -285,8 +286,9 @@ static void collect(void *ctx, const mp_gemm_tile *tile) {
 
 /* An upper bound of the magnitudes of what the subject has there. */
 static double largest_ball(const mp_balls *b) {
+    const bool threads = mp_worth_threads(b->rows, 4 * b->width);
     double largest = 0;
-#pragma omp parallel for reduction(max : largest) schedule(static)
+#pragma omp parallel for reduction(max : largest) schedule(static) if (threads)
     for (int64_t i = 0; i < b->rows * b->width; i++) {
         const double reach = fabs(*mp_ball_at(&b->value, i)) + (b->exact ? 0 : *mp_ball_at(&b->sure, i));
         if (isfinite(reach) && reach > largest) largest = reach;
@@ -357,7 +359,7 @@ static mp_span_bound bound_sums(mp_span *j, const mp_contract *of, mp_stage stag
 /* What no tile brings: all of slots that are left out, and the radii of exact sums. */
 static void zero_what_is_not_summed(const mp_gemm_problem *p, const mp_span_sums *sums) {
     const mp_balls *acc = &sums->acc;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(acc->rows, acc->width))
     for (int64_t t = 0; t < acc->rows; t++) {
         if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0) {
             if (!p->radii) mp_balls_zero_radii(acc, t);
@@ -434,7 +436,7 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
                                               &gemm.epilogue);
     const mp_span_store_rule store = mp_span_store_rule_of(j, stage, dtype);
     *out = sums.acc;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 20 * width))
     for (int64_t t = 0; t < (status == MP_OK ? rows : 0); t++)
         for (int64_t n = 0; n < width && ids[t] >= 0; n++) {
             const int64_t i = t * width + n;

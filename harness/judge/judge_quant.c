@@ -83,23 +83,42 @@ static void judge_codes(quant_judge *g, quant_part *part, const mp_quant_pass *p
 static void measure_codes(const quant_judge *g, const mp_quant_pass *p, const mp_quant_span *at, double step,
                           mp_quant_range factor, mp_measure *part) {
     const mp_stage_judge *s = &g->s;
-    const int64_t first = at->row * s->width + at->first, index = at->r * s->width + at->first;
+    const mp_dtype dtype = p->codes->dtype;
     const mp_quant_spread spread = mp_quant_spread_of(&p->q, factor, step, 0);
-    for (int64_t k = 0; k < at->n; k++) {
-        const double x = (double)at->x[k], v = x / step,
-                     error = g->any ? 2 * mp_half_ulp(p->codes->dtype, v) + fabs(v) * 0x1p-21
-                                    : mp_quant_spread_at(&spread, x) / step;
-        const mp_expectation e = {.value = v, .error = error, .open = !isfinite(error) || !isfinite(v)};
-        mp_measure_element(part, p->codes->dtype, p->codes->data, first + k, index + k, &e, s->j->poison,
-                           s->sums + at->r * 3);
+    double *sums = s->sums + at->r * 3, value[MP_ROW_PIECE], error[MP_ROW_PIECE];
+    for (int64_t first = 0; first < at->n; first += MP_ROW_PIECE) {
+        const int64_t here = at->n - first < MP_ROW_PIECE ? at->n - first : MP_ROW_PIECE,
+                      position = at->row * s->width + at->first + first,
+                      index = at->r * s->width + at->first + first;
+        bool known = true;
+        for (int64_t k = 0; k < here; k++) {
+            const double x = (double)at->x[first + k];
+            value[k] = x / step;
+            error[k] = g->any ? 2 * mp_half_ulp(dtype, value[k]) + fabs(value[k]) * 0x1p-21
+                              : mp_quant_spread_at(&spread, x) / step;
+            known = known && isfinite(error[k]) && isfinite(value[k]);
+        }
+        if (known)
+            mp_measure_row(part, dtype, p->codes->data, position, index, here, value, error, false,
+                           s->j->poison, sums);
+        for (int64_t k = 0; k < here && !known; k++) {
+            const mp_expectation e = {
+                .value = value[k], .error = error[k], .open = !isfinite(error[k]) || !isfinite(value[k])};
+            mp_measure_element(part, dtype, p->codes->data, position + k, index + k, &e, s->j->poison, sums);
+        }
     }
 }
 
 /* Of n codes from `first` on. int8 has one code more below zero than above: both ends count. */
 static int64_t saturated(const mp_tensor *codes, int64_t first, int64_t n) {
     const double largest = mp_dtype_format(codes->dtype)->max_finite;
+    double v[MP_ROW_PIECE];
     int64_t count = 0;
-    for (int64_t k = 0; k < n; k++) count += fabs(mp_decode(codes->dtype, codes->data, first + k)) >= largest;
+    for (int64_t k = 0; k < n; k += MP_ROW_PIECE) {
+        const int64_t here = n - k < MP_ROW_PIECE ? n - k : MP_ROW_PIECE;
+        mp_decode_row(codes->dtype, codes->data, first + k, here, v);
+        for (int64_t i = 0; i < here; i++) count += fabs(v[i]) >= largest;
+    }
     return count;
 }
 
