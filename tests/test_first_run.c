@@ -85,6 +85,26 @@ static void a_later_run_is_told_as_beside_the_numbers(void **state) {
         }
 }
 
+/* Where the contract promises no order, and somebody demands bits that repeat. */
+static void demanded_bits_are_compared_by_digests_too(void **state) {
+    (void)state;
+    flip.id = MP_OUT;
+    flip.row = 7;
+    flip.M = 9;
+    for (int device = 0; device < 2; device++)
+        for (unsigned runs = 0; runs <= 2; runs += 2) {
+            mp_run_options digests = keeping(DIGESTS, 2);
+            digests.settings.deterministic = true;
+            flip.runs = runs;
+            const mp_verdict *v = judge_by((spoiled){.spoil = flip_bit, .device = device, .unordered = true},
+                                           "M=9 topk=2 K=64 N=32", NULL, &digests);
+            if (runs)
+                expect_failure(v, MP_CHECK_REPEAT, "first combine: token 7 column 63: ");
+            else
+                assert_int_equal(v->check[MP_CHECK_REPEAT].answer, MP_PASSED);
+        }
+}
+
 /* Nothing that runs later is what the first run was: its row is known, and that it differs; not its
  * numbers. */
 static void a_first_run_that_never_comes_again_is_told_by_its_rows(void **state) {
@@ -170,6 +190,7 @@ static void without_memory_for_two_the_rows_are_told(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_later_run_is_told_as_beside_the_numbers),
+        cmocka_unit_test(demanded_bits_are_compared_by_digests_too),
         cmocka_unit_test(a_first_run_that_never_comes_again_is_told_by_its_rows),
         cmocka_unit_test(two_traces_are_not_held_at_once),
         cmocka_unit_test(without_memory_for_two_the_rows_are_told),
