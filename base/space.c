@@ -2,6 +2,7 @@
 #define XXH_INLINE_ALL
 #include "moeparity/space.h"
 
+#include "base/clones.h"
 #include "base/host_memory.h"
 #include "base/kept_blocks.h"
 #include "base/mix.h"
@@ -101,19 +102,28 @@ mp_status mp_space_inspect(const mp_space *space, const mp_inspection *what, mp_
     return status;
 }
 
-uint64_t mp_space_row_digest(const void *row, size_t bytes) {
-    const unsigned char *at = row;
-    const size_t words = bytes / sizeof(uint32_t);
-    if (bytes <= WORTH_THREADS) return mp_digest_of_bytes(at, bytes);
+/* Of words first .. end of a row, in vectors. */
+MP_CLONES static uint64_t digest_of_words(const unsigned char *at, size_t first, size_t end) {
     uint64_t sum = 0;
-#pragma omp parallel for schedule(static) reduction(+ : sum)
-    for (size_t i = 0; i < words; i++) {
+    for (size_t i = first; i < end; i++) {
         uint32_t word;
         memcpy(&word, at + i * sizeof word, sizeof word);
         sum += mp_digest_of_word(word, i);
     }
+    return sum;
+}
+
+uint64_t mp_space_row_digest(const void *row, size_t bytes) {
+    enum { PIECE = 1 << 16 };
+    const unsigned char *at = row;
+    const size_t words = bytes / sizeof(uint32_t);
     const int rest = (int)(bytes % sizeof(uint32_t));
-    return rest ? sum + mp_digest_of_word(mp_word_of_bytes(at + words * sizeof(uint32_t), rest), words) : sum;
+    uint64_t sum = rest ? mp_digest_of_word(mp_word_of_bytes(at + words * sizeof(uint32_t), rest), words) : 0;
+    if (bytes <= WORTH_THREADS) return sum + digest_of_words(at, 0, words);
+#pragma omp parallel for schedule(static) reduction(+ : sum)
+    for (size_t i = 0; i < words; i += PIECE)
+        sum += digest_of_words(at, i, words - i < PIECE ? words : i + PIECE);
+    return sum;
 }
 
 const mp_space mp_host_space = {.name = "",

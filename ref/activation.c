@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/activation.h"
 
+#include "base/threads.h"
 #include "ref/bounds.h"
 #include "ref/pipeline.h"
 #include "ref/predict/cuda_math.h"
@@ -375,7 +376,7 @@ void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_
                          mp_act_rounding rounding, const mp_tensor *cache1, const mp_tensor *cache2) {
     const int64_t width = mp_tensor_row_length(cache1);
     const mp_dtype *gate_dtype = rounding == MP_ACT_GATE_ROUNDED ? &cache2->dtype : NULL;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(slots, 20 * c->N))
     for (int64_t t = 0; t < slots; t++) {
         if (topk_ids[t] < 0 || row[t] < 0) continue;
         for (int64_t n = 0; n < c->N; n++) {

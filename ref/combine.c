@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/combine.h"
 
+#include "base/threads.h"
 #include "ref/bounds.h"
 #include "ref/pipeline.h"
 
@@ -20,19 +21,19 @@ mp_combine_terms mp_combine_terms_of(const mp_case *c, const mp_tensor t[MP_TENS
                               .topk_ids = weighs || skips_filtered ? t[MP_TOPK_IDS].data : NULL};
 }
 
-mp_sum mp_combine_sum(const mp_combine_terms *x, int64_t token, int64_t column) {
+void mp_combine_sums(const mp_combine_terms *x, int64_t token, int64_t first, int64_t n, mp_sum *sums) {
     const mp_tensor *cache3 = x->cache3;
     const int64_t topk = cache3->dim[1], K = cache3->dim[2];
-    mp_sum sum = {.shared = mp_combine_shared(x->shared_output, token, column)};
+    double term[MP_COMBINE_PIECE];
+    for (int64_t k = 0; k < n; k++)
+        sums[k] = (mp_sum){.shared = mp_combine_shared(x->shared_output, token, first + k)};
     for (int64_t slot = token * topk; slot < (token + 1) * topk; slot++) {
         if (x->topk_ids && x->topk_ids[slot] < 0) continue;
-        const double v = mp_decode(cache3->dtype, cache3->data, slot * K + column);
-        if (x->weights)
-            mp_sum_add_weighed(&sum, (double)x->weights[slot], v);
-        else
-            mp_sum_add(&sum, v, 0);
+        mp_decode_row(cache3->dtype, cache3->data, slot * K + first, n, term);
+        for (int64_t k = 0; k < n && x->weights; k++)
+            mp_sum_add_weighed(&sums[k], (double)x->weights[slot], term[k]);
+        for (int64_t k = 0; k < n && !x->weights; k++) mp_sum_add(&sums[k], term[k], 0);
     }
-    return sum;
 }
 
 double mp_combine_rsf(const mp_case *c) {
@@ -110,11 +111,15 @@ bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contrac
 void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_combine_terms *terms,
                       const mp_tensor *out) {
     const int64_t K = terms->cache3->dim[2];
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(terms->cache3->dim[0], 4 * c->topk * K))
     for (int64_t m = 0; m < terms->cache3->dim[0]; m++)
-        for (int64_t k = 0; k < K; k++)
-            mp_encode(out->dtype, out->data, m * K + k,
-                      mp_combine_value(c, variant, mp_combine_sum(terms, m, k)));
+        for (int64_t first = 0; first < K; first += MP_COMBINE_PIECE) {
+            const int64_t n = K - first < MP_COMBINE_PIECE ? K - first : MP_COMBINE_PIECE;
+            mp_sum sums[MP_COMBINE_PIECE];
+            mp_combine_sums(terms, m, first, n, sums);
+            for (int64_t k = 0; k < n; k++)
+                mp_encode(out->dtype, out->data, m * K + first + k, mp_combine_value(c, variant, sums[k]));
+        }
 }
 
 mp_status mp_ref_stage_combine(void *self, const mp_stage_call *call, mp_error *err) {

@@ -22,7 +22,15 @@ typedef struct mp_combine_terms {
 mp_combine_terms mp_combine_terms_of(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT],
                                      bool skips_filtered);
 
-mp_sum mp_combine_sum(const mp_combine_terms *terms, int64_t token, int64_t column);
+/* The sums of columns first .. first+n, at most MP_COMBINE_PIECE, of a token. */
+enum { MP_COMBINE_PIECE = 256 };
+void mp_combine_sums(const mp_combine_terms *terms, int64_t token, int64_t first, int64_t n, mp_sum *sums);
+/* One of them. */
+static inline mp_sum mp_combine_sum(const mp_combine_terms *terms, int64_t token, int64_t column) {
+    mp_sum sum;
+    mp_combine_sums(terms, token, column, 1, &sum);
+    return sum;
+}
 double mp_combine_shared(const mp_tensor *shared_output, int64_t token, int64_t column);
 
 /* routed_scaling_factor as the combine uses it: an fp32 value, a float64 for fp64 tensors. */

@@ -107,6 +107,19 @@ MP_MEASURED double mp_binade(double number) {
 #endif
 }
 
+/* 1 over such a power of two, where that is a normal number too. */
+MP_MEASURED double mp_reciprocal_binade(double power) {
+#ifdef __CUDACC_RTC__
+    return __longlong_as_double(0x7FE0000000000000ll - __double_as_longlong(power));
+#else
+    uint64_t bits;
+    memcpy(&bits, &power, sizeof bits);
+    bits = 0x7FE0000000000000u - bits;
+    memcpy(&power, &bits, sizeof power);
+    return power;
+#endif
+}
+
 /* Of a float format: its smallest normal number, 2^-precision, its largest number. */
 typedef struct mp_places {
     double smallest, unit, most;
@@ -144,7 +157,8 @@ MP_MEASURED mp_measured mp_measure_stored(const mp_stored *s, double got, double
     const double half = mp_binade(reach > s->smallest ? reach : s->smallest) * s->unit,
                  binade = mp_binade(v > s->smallest ? v : s->smallest),
                  half_of_stored = mp_binade(size > s->smallest ? size : s->smallest) * s->unit;
-    const double ulp = 2 * s->unit * binade, scaled = value / ulp, nearest = ((scaled + shift) - shift) * ulp;
+    const double ulp = 2 * s->unit * binade, per_ulp = mp_reciprocal_binade(ulp), scaled = value * per_ulp,
+                 nearest = ((scaled + shift) - shift) * ulp;
     const double off = fabs(got - value), store = half < half_of_stored ? half : half_of_stored,
                  bound = error + (s->rounded ? store : 0), before = off - (s->rounded ? half_of_stored : 0);
     mp_measured m;
@@ -152,7 +166,7 @@ MP_MEASURED mp_measured mp_measure_stored(const mp_stored *s, double got, double
     m.bound = bound;
     m.ratio = off == 0 ? 0 : off / bound;
     m.drift = before <= 0 ? 0 : before / error;
-    m.ulps = off / ulp;
+    m.ulps = off * per_ulp;
     m.plain = size < s->large && reach < s->large; /* false for NaN and Inf too */
     m.equal = got == nearest;
     return m;

@@ -24,6 +24,7 @@ typedef struct fake_cuda {
     size_t (*used)(void); /* bytes of the device that are not free; NULL: none */
     int architecture;     /* 90; NVRTC knows 80 and 90 */
     bool nvrtc_absent;
+    bool no_digests;  /* the kernel that makes those of rows writes none */
     char asked[8192]; /* the names of NVRTC that dlopen was asked for, a blank behind each */
 } fake_cuda;
 extern fake_cuda fake;

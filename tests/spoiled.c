@@ -72,7 +72,8 @@ mp_subject spoiled_subject(spoiled *self, const char *name) {
                         .self = self,
                         .space = self->device ? &device : NULL,
                         .describe = spoiled_describe,
-                        .run = spoiled_run};
+                        .run = spoiled_run,
+                        .same_call = self->same_calls ? self->host.same_call : NULL};
 }
 
 const mp_verdict *judge_by(spoiled self, const char *text, const char *pair, const mp_run_options *more) {

@@ -32,6 +32,7 @@ typedef struct spoiled {
     void (*promise_sorted)(mp_contract *);  /* what it promises of the sorted layout, where that differs */
     mp_tensor_set hides;                    /* outputs that it does not show */
     size_t host_bytes;                      /* memory that it says it takes */
+    bool same_calls;                        /* it says which variants are the same call as the host does */
 } spoiled;
 
 /* What a spoiler may want to know of the run it spoils. */

@@ -6,6 +6,7 @@
 #include "harness/subjects/copies.h"
 #include "kernels/cuda.h"
 #include "kernels/device/fill_params.h"
+#include "moeparity/run_case.h"
 #include "tests/fake_cuda.h"
 
 #include <setjmp.h>
@@ -259,10 +260,73 @@ static void in_place_too(void **state) {
     assert_int_equal(fake.live, 0);
 }
 
+/* ---- guards ---- */
+
+static void what_was_made_is_guarded(void **state) {
+    (void)state;
+    const mp_case c = parsed("M=2 E=3 K=72 N=40");
+    const bool second[] = {false, true, false};
+    mp_error err = {0};
+    mp_inputs in;
+    assert_int_equal(mp_inputs_create_deferring(&c, 1, &in, &err), MP_OK);
+    mp_inputs_seal(&in);
+    const mp_tensor *w1 = &in.t[MP_W1];
+    const size_t matrix = mp_tensor_bytes(w1) / 3;
+    assert_true(mp_inputs_unchanged(&in));
+    assert_false(can_be_read(w1->data));
+    for (int all = 0; all < 2; all++) {
+        mp_tensor_make(w1, all ? NULL : second);
+        for (size_t at = all ? 0 : matrix; at < (all ? 3 : 2) * matrix; at += matrix / 5) {
+            char *byte = (char *)w1->data + at;
+            assert_true(mp_inputs_unchanged(&in));
+            *byte ^= 1;
+            assert_false(mp_inputs_unchanged(&in));
+            *byte ^= 1;
+        }
+    }
+    assert_true(mp_inputs_unchanged(&in));
+    mp_inputs_destroy(&in);
+}
+
+static mp_status write_into_weights(mp_subject *s, const mp_execution *e, mp_error *err) {
+    (void)s, (void)err;
+    ((char *)e->t[MP_W1].data)[12345] ^= 1;
+    return MP_OK;
+}
+
+/* The other subject works in the host's memory, and gets weights that until then the device alone had. */
+static void a_subject_that_writes_into_them_is_seen(void **state) {
+    (void)state;
+    static mp_verdict v; /* large */
+    mp_cuda *cuda;
+    mp_error err = {0};
+    mp_matrix matrix = {0};
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    assert_int_equal(mp_matrix_add(&matrix, "M=1 E=2 topk=1 K=4096 N=2048", NULL, 0, &err), MP_OK);
+    mp_subject subject = {.name = "nobody", .space = mp_cuda_space(cuda), .describe = describe, .run = run};
+    for (int writes = 0; writes < 2; writes++) {
+        mp_subject other = {.name = "other", .describe = describe, .run = writes ? write_into_weights : run};
+        const mp_run_options options = {
+            .subject = &subject, .against = &other, .settings = {.once = true, .plain = true}};
+        fake.execute = right;
+        mp_run_case(&matrix.rows[0], &options, &v);
+        const mp_check_result *input = &v.check[MP_CHECK_INPUT];
+        assert_int_equal(input->answer, writes ? MP_FAILED : MP_PASSED);
+        if (writes) assert_string_equal(input->text, "subject other: the inputs changed");
+        mp_verdict_free(&v);
+    }
+    fake.execute = NULL;
+    mp_matrix_free(&matrix);
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_device_that_fills_otherwise_is_found),
                                        cmocka_unit_test(a_subject_on_the_device_needs_none_of_the_host),
                                        cmocka_unit_test(what_a_device_made_is_confirmed),
-                                       cmocka_unit_test(in_place_too)};
+                                       cmocka_unit_test(in_place_too),
+                                       cmocka_unit_test(what_was_made_is_guarded),
+                                       cmocka_unit_test(a_subject_that_writes_into_them_is_seen)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -569,6 +569,29 @@ static void what_is_freed_is_left_alone(void **state) {
     mp_cuda_close(cuda);
 }
 
+/* A kernel that writes no digest says of no row that it is what it was. */
+static void digests_that_nobody_made_are_equal_to_none(void **state) {
+    (void)state;
+    enum { ROWS = 5, ROW_BYTES = 64 };
+    mp_cuda *cuda;
+    void *data;
+    mp_error err = {0};
+    uint64_t digest[3][ROWS];
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    const mp_space *space = mp_cuda_space(cuda);
+    assert_int_equal(space->alloc(space->self, ROWS * ROW_BYTES, MP_POISON_A, &data, &err), MP_OK);
+    assert_int_equal(mp_cuda_synchronize(cuda, &err), MP_OK);
+    for (int i = 0; i < 3; i++) {
+        const mp_rows_region rows = {data, ROW_BYTES, ROWS, digest[i]};
+        fake.no_digests = i < 2;
+        assert_int_equal(space->digest_rows(space->self, &rows, 1, &err), MP_OK);
+    }
+    for (int row = 0; row < ROWS; row++)
+        for (int i = 0; i < 3; i++) assert_true(digest[i][row] != digest[(i + 1) % 3][row]);
+    space->free(space->self, data);
+    mp_cuda_close(cuda);
+}
+
 /* What was freed comes back, poisoned, for the same size alone; where the device has nothing left it is given
  * back. */
 static void memory_of_the_same_size_is_used_again(void **state) {
@@ -869,6 +892,32 @@ static void who_waits_while_it_is_recorded_is_refused(void **state) {
     assert_int_equal(fake.live, 0);
 }
 
+/* What a subject has begun to record, and has not ended, is over when its stream is closed, and the next one
+ * that opens a stream finds one whose work is done. */
+static void a_stream_that_is_left_recording_is_not_used_again(void **state) {
+    (void)state;
+    for (int refused = 0; refused < 2; refused++) {
+        begun b = {0};
+        mp_error err = {0};
+        void *other;
+        assert_int_equal(open_begun(SMALL, &b, &err), MP_OK);
+        const mp_streams *streams = b.cuda.streams;
+        assert_int_equal(streams->record(streams->self, b.stream, &err), MP_OK);
+        if (refused) assert_int_equal(streams->wait(streams->self, &err), MP_EDEVICE);
+        streams->close(streams->self, b.stream);
+        assert_int_equal(streams->wait(streams->self, &err), MP_OK); /* nothing is recorded any more */
+        assert_int_equal(streams->open(streams->self, &b.stream, &err), MP_OK);
+        const int before = fake.launched;
+        assert_int_equal(begin(&b, &err), MP_OK);
+        assert_true(fake.launched > before);
+        streams->close(streams->self, b.stream);
+        assert_int_equal(streams->open(streams->self, &other, &err), MP_OK);
+        assert_ptr_equal(other, b.stream); /* a sound one is kept */
+        close_begun(&b);
+        assert_int_equal(fake.live, 0);
+    }
+}
+
 static void streams_fail_cleanly_at_every_call(void **state) {
     (void)state;
     bool whole = false;
@@ -941,6 +990,7 @@ int main(void) {
         cmocka_unit_test(large_tensors_cross_whole),
         cmocka_unit_test(small_work_is_put_off_and_comes_to_the_same),
         cmocka_unit_test(what_is_freed_is_left_alone),
+        cmocka_unit_test(digests_that_nobody_made_are_equal_to_none),
         cmocka_unit_test(memory_of_the_same_size_is_used_again),
         cmocka_unit_test(memory_alone_needs_no_compiler),
         cmocka_unit_test(the_plan_covers_what_a_run_takes),
@@ -950,6 +1000,7 @@ int main(void) {
         cmocka_unit_test(kernels_that_can_be_one_are),
         cmocka_unit_test(the_runner_cannot_be_begun),
         cmocka_unit_test(who_waits_while_it_is_recorded_is_refused),
+        cmocka_unit_test(a_stream_that_is_left_recording_is_not_used_again),
         cmocka_unit_test(streams_fail_cleanly_at_every_call),
         cmocka_unit_test(borrowed_weights_are_written_once),
     };

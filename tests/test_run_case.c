@@ -4,6 +4,7 @@
 #include "base/host_memory.h"
 #include "harness/progress.h"
 #include "harness/run/memory.h"
+#include "moeparity/matrix.h"
 #include "moeparity/preset.h"
 #include "tests/spoiled.h"
 
@@ -108,6 +109,61 @@ static void variants_are_looked_at_all_around(void **state) {
                    "path=runner");
     expect_failure(judge(text, "layout=sorted", padding_written_when_sorted, false, NULL), MP_CHECK_POISON,
                    "layout=sorted");
+}
+
+static int runs;
+
+static mp_status counted(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)c, (void)trace, (void)err;
+    runs = run + 1;
+    return MP_OK;
+}
+
+static mp_status second_run_differs(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    if (run == 1) ((char *)trace->t[MP_OUT].data)[0] ^= 1;
+    return counted(run, c, trace, err);
+}
+
+/* How many runs fewer where the subject says which variants are the same call; what is told is the same. */
+static int runs_saved(const char *text, const char *pair, spoiler *spoil, const mp_run_options *options) {
+    int64_t compared = 0;
+    int all = 0;
+    for (int same = 0; same < 2; same++) {
+        const mp_verdict *v = judge_by((spoiled){.spoil = spoil, .same_calls = same}, text, pair, options);
+        if (same) assert_int_equal(v->pair[0].compared, compared);
+        assert_true(v->pair[0].compared > 0 && v->pair[0].bits_equal && v->pair[0].required);
+        assert_int_equal(v->check[MP_CHECK_PAIR].answer, MP_PASSED);
+        compared = v->pair[0].compared;
+        if (!same) all = runs;
+    }
+    return all - runs;
+}
+
+static void a_variant_that_is_the_same_call_runs_once(void **state) {
+    (void)state;
+    const mp_run_options once = {.settings = {.repeat = 1}};
+    assert_int_equal(runs_saved("M=8 topk=2 K=32 N=16", "path=runner", counted, NULL), 1);
+    assert_int_equal(runs_saved("M=8 topk=2 K=32 N=16", "layout=sorted", counted, NULL), 0);
+    assert_int_equal(runs_saved("M=8 topk=1 K=32 N=16", "path=runner", counted, NULL), 0); /* has a sum */
+    assert_int_equal(runs_saved("M=8 topk=2 K=32 N=16", "path=chunked", counted, NULL), 1);
+    assert_int_equal(runs_saved("M=8 topk=2 K=32 N=16", "path=runner", second_run_differs, NULL), 0);
+    assert_int_equal(runs_saved("M=8 topk=2 K=32 N=16", "path=runner", counted, &once), 0);
+}
+
+/* One chunk is the call that no chunks are, two are not. */
+static void chunks_are_calls_of_their_own(void **state) {
+    (void)state;
+    const char *texts[] = {"M=65536 topk=2", "M=65537 topk=2"}, *pair = "path=chunked";
+    mp_subject host;
+    mp_error err = {0};
+    assert_int_equal(mp_subject_open("host", &host, &err), MP_OK);
+    for (int i = 0; i < 2; i++) {
+        mp_matrix matrix = {0};
+        assert_int_equal(mp_matrix_add(&matrix, texts[i], &pair, 1, &err), MP_OK);
+        assert_int_equal(host.same_call(&matrix.rows[0].c, &matrix.rows[0].pairs[0]), i == 0);
+        mp_matrix_free(&matrix);
+    }
+    mp_subject_close(&host);
 }
 
 static void nothing_compared_is_not_equal(void **state) {
@@ -443,6 +499,8 @@ int main(void) {
         cmocka_unit_test(a_sum_of_one_term_has_no_minus_zero),
         cmocka_unit_test(counts_are_judged_without_the_list_of_slots),
         cmocka_unit_test(a_pair_without_tokens_has_nothing_to_compare),
+        cmocka_unit_test(a_variant_that_is_the_same_call_runs_once),
+        cmocka_unit_test(chunks_are_calls_of_their_own),
         cmocka_unit_test(a_later_skip_does_not_hide_a_failure),
         cmocka_unit_test(variants_are_looked_at_all_around),
         cmocka_unit_test(nothing_compared_is_not_equal),

@@ -146,6 +146,7 @@ mp_status mp_check_repeats(mp_session *s, mp_error *err) {
                             "what the contract promises to repeat does; the rest may differ");
     } else {
         mp_check_pass(s->v, MP_CHECK_REPEAT);
+        s->repeated = r.compared;
     }
 out:
     mp_text_free(&text);

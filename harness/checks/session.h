@@ -23,6 +23,8 @@ typedef struct mp_session {
     mp_trace first; /* the run with poison A: the one that is judged, and then of a large one its digests */
     const mp_engine *engine;
     mp_offload *offload; /* whose engine it is, or NULL */
+    int64_t repeated;    /* elements in which all runs of the case had the bits of the first, by both poisons;
+                            0: one run, or not all of them repeated */
     bool tile_refused;   /* a tile that the case or a tuned file names could not be launched */
     mp_verdict *v;
     /* The last other case or subject that was described: several runs of one ask once. */

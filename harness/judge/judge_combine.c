@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sum over topk against float64. */
 #include "harness/judge/judge.h"
+#include "base/threads.h"
 #include "harness/judge/screened_rows.h"
 #include "harness/judge/span.h"
 #include "ref/combine.h"
@@ -21,14 +22,15 @@ static void judge_piece(const combine_judge *g, int64_t m, int64_t first, int64_
     const mp_stage_judge *s = &g->s;
     const mp_case *c = s->j->c;
     const mp_contract *contract = s->j->contract;
-    double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
-    bool open[MP_ROW_PIECE], any = false;
+    double value[MP_COMBINE_PIECE], error[MP_COMBINE_PIECE];
+    bool open[MP_COMBINE_PIECE], any = false;
+    mp_sum of_slots[MP_COMBINE_PIECE];
     const int64_t at = m * s->width + first;
+    mp_combine_sums(&g->terms, m, first, n, of_slots);
     for (int64_t j = 0; j < n; j++) {
-        const mp_sum sum = mp_combine_sum(&g->terms, m, first + j);
-        value[j] = mp_combine_value(c, contract->combine, sum);
-        error[j] = mp_combine_error_of(&g->range.rule, &sum);
-        open[j] = mp_combine_leaves_range(&g->range, &sum);
+        value[j] = mp_combine_value(c, contract->combine, of_slots[j]);
+        error[j] = mp_combine_error_of(&g->range.rule, &of_slots[j]);
+        open[j] = mp_combine_leaves_range(&g->range, &of_slots[j]);
         any = any || open[j];
     }
     for (int64_t j = 0; j < n && any; j++) {
@@ -44,8 +46,8 @@ static void judge_piece(const combine_judge *g, int64_t m, int64_t first, int64_
 static void judge_token(const void *ctx, int64_t m, mp_measure *part, double sums[3]) {
     const combine_judge *g = ctx;
     const int64_t width = g->s.width;
-    for (int64_t k = 0; k < width; k += MP_ROW_PIECE)
-        judge_piece(g, m, k, width - k < MP_ROW_PIECE ? width - k : MP_ROW_PIECE, part, sums);
+    for (int64_t k = 0; k < width; k += MP_COMBINE_PIECE)
+        judge_piece(g, m, k, width - k < MP_COMBINE_PIECE ? width - k : MP_COMBINE_PIECE, part, sums);
 }
 
 /* The engine's figures, where it has any. What is marked in pictures is looked at here. */
@@ -77,7 +79,7 @@ mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
     if (status != MP_OK) return status;
     status = screen(&g, err);
     if (status == MP_OK) {
-#pragma omp parallel
+#pragma omp parallel if (mp_worth_threads(j->c->M, 4 * j->c->topk * j->c->K))
         {
             mp_measure part;
             mp_stage_judge_part(s, &part);
@@ -121,7 +123,7 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
                            beside = mp_combine_range_of(c, j->beside ? j->beside : contract);
     const mp_status status = mp_span_balls(j, out, c->M, K, err);
     if (status != MP_OK) return status;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(c->M, 4 * topk * K))
     for (int64_t m = 0; m < c->M; m++)
         for (int64_t k = 0; k < K; k++) {
             mp_sum sum = {.shared = mp_combine_shared(&j->t[MP_SHARED_OUTPUT], m, k)};

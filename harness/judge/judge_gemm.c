@@ -2,6 +2,8 @@
 /* The GEMMs, gate_up and down, against float64. */
 #include "harness/judge/span.h"
 
+#include "base/clones.h"
+#include "base/threads.h"
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
 #include "harness/judge/flushed.h"
@@ -110,6 +112,20 @@ static double any_but_a_number(const mp_tensor *t, int64_t position, mp_overflow
     return isfinite(got) && !saturated ? (double)NAN : got;
 }
 
+/* The same of inexact sums without scales, all behind the same epilogue, in vectors. False: the range of
+ * float32 may matter to one of them, and nothing here is what is expected. */
+MP_CLONES static bool expect_alike(const mp_gemm_rule *r, const mp_epilogue_terms *terms, int64_t n,
+                                   const double *restrict acc, const double *restrict mass,
+                                   double *restrict value, double *restrict error) {
+    const double rel = r->rel, least = r->abs, step = r->step, overflow = r->overflow;
+    int64_t beyond = 0;
+    for (int64_t k = 0; k < n; k++) {
+        mp_expect_behind(terms, step, acc[k], rel * mass[k] + least, &value[k], &error[k]);
+        beyond += mass[k] + rel * mass[k] >= overflow;
+    }
+    return beyond == 0;
+}
+
 /* Slot i of a tile, against its sums. */
 static void judge_slot(gemm_judge *g, const mp_gemm_tile *tile, int64_t i, mp_measure *part, double sums[3]) {
     mp_stage_judge *s = &g->s;
@@ -124,7 +140,15 @@ static void judge_slot(gemm_judge *g, const mp_gemm_tile *tile, int64_t i, mp_me
     for (int64_t first = 0; first < tile->n; first += MP_ROW_PIECE) {
         const int64_t here = tile->n - first < MP_ROW_PIECE ? tile->n - first : MP_ROW_PIECE,
                       column = tile->n0 + first, from = i * tile->n + first;
+        const int64_t position = row * s->width + column, index = slot * s->width + column;
+        const mp_epilogue_terms terms = mp_epilogue_at(&g->gemm.epilogue, tile->expert, column, slot);
         bool any = false;
+        if (!scaled && !g->rule.exact && !terms.has_bias &&
+            expect_alike(&g->rule, &terms, here, tile->value + from, tile->mass + from, value, error)) {
+            mp_measure_row(part, s->got->dtype, s->got->data, position, index, here, value, error, s->rounded,
+                           s->j->poison, sums);
+            continue;
+        }
         if (scaled)
             mp_gemm_scales_of(p, g->rule.block, p->a_row[slot], tile->expert * p->w.codes->dim[1] + column,
                               here, of);
@@ -137,7 +161,6 @@ static void judge_slot(gemm_judge *g, const mp_gemm_tile *tile, int64_t i, mp_me
                        mp_may_overflow_in_scaling(&g->rule.scaling, scales, acc, mass);
             any = any || open[k] || scales->infinite;
         }
-        const int64_t position = row * s->width + column, index = slot * s->width + column;
         if (!any)
             mp_measure_row(part, s->got->dtype, s->got->data, position, index, here, value, error, s->rounded,
                            s->j->poison, sums);
@@ -282,8 +305,9 @@ static void collect(void *ctx, const mp_gemm_tile *tile) {
 
 /* An upper bound of the magnitudes of what the subject has there. */
 static double largest_ball(const mp_balls *b) {
+    const bool threads = mp_worth_threads(b->rows, 4 * b->width);
     double largest = 0;
-#pragma omp parallel for reduction(max : largest) schedule(static)
+#pragma omp parallel for reduction(max : largest) schedule(static) if (threads)
     for (int64_t i = 0; i < b->rows * b->width; i++) {
         const double reach = fabs(*mp_ball_at(&b->value, i)) + (b->exact ? 0 : *mp_ball_at(&b->sure, i));
         if (isfinite(reach) && reach > largest) largest = reach;
@@ -354,7 +378,7 @@ static mp_span_bound bound_sums(mp_span *j, const mp_contract *of, mp_stage stag
 /* What no tile brings: all of slots that are left out, and the radii of exact sums. */
 static void zero_what_is_not_summed(const mp_gemm_problem *p, const mp_span_sums *sums) {
     const mp_balls *acc = &sums->acc;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(acc->rows, acc->width))
     for (int64_t t = 0; t < acc->rows; t++) {
         if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0) {
             if (!p->radii) mp_balls_zero_radii(acc, t);
@@ -431,7 +455,7 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
                                               &gemm.epilogue);
     const mp_span_store_rule store = mp_span_store_rule_of(j, stage, dtype);
     *out = sums.acc;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 20 * width))
     for (int64_t t = 0; t < (status == MP_OK ? rows : 0); t++)
         for (int64_t n = 0; n < width && ids[t] >= 0; n++) {
             const int64_t i = t * width + n;

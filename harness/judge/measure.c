@@ -212,36 +212,47 @@ typedef struct block {
     double max_abs, max_ratio, max_drift, max_ulps, sums[3];
 } block;
 
-/* The loops of mp_measure_element without its special cases, for the compiler to vectorise. */
+/* Of numbers that are not NaN; by lanes, for a comparison of one after the other waits for the one before. */
+static inline double largest_of(const double *x) {
+    enum { LANES = 8 };
+    double most[LANES] = {0};
+    for (int i = 0; i < BLOCK; i += LANES)
+        for (int lane = 0; lane < LANES; lane++) most[lane] = mp_larger(x[i + lane], most[lane]);
+    for (int lane = 1; lane < LANES; lane++) most[0] = mp_larger(most[lane], most[0]);
+    return most[0];
+}
+
+/* The loops of mp_measure_element without its special cases. The first is for the compiler to vectorise;
+ * sums of squares are in the order of elements, whoever measures them. */
 MP_CLONES static void measure_block(block *b, const mp_stored *s, int n, const double *value,
                                     const double *error) {
+    const mp_stored stored = *s;
     int64_t plain = 0, failed = 0, equal = 0;
-    double max_abs = 0, max_ratio = 0, max_drift = 0, max_ulps = 0, e2 = 0, b2 = 0, v2 = 0;
+    double e2 = 0, b2 = 0, v2 = 0;
     for (int i = 0; i < n; i++) {
-        const mp_measured m = mp_measure_stored(s, b->got[i], value[i], error[i]);
+        const mp_measured m = mp_measure_stored(&stored, b->got[i], value[i], error[i]);
         plain += m.plain;
         failed += !(m.ratio <= 1);
         equal += m.equal;
-        max_abs = mp_larger(m.error, max_abs);
-        max_ratio = mp_larger(m.ratio, max_ratio);
-        max_drift = mp_larger(m.drift, max_drift);
-        max_ulps = mp_larger(m.ulps, max_ulps);
         b->error[i] = m.error;
         b->bound[i] = m.bound;
         b->ratio[i] = m.ratio;
         b->drift[i] = m.drift;
         b->ulps[i] = m.ulps;
-        e2 += m.error * m.error;
-        b2 += m.bound * m.bound;
+    }
+    for (int i = n; i < BLOCK; i++) b->error[i] = b->ratio[i] = b->drift[i] = b->ulps[i] = 0;
+    for (int i = 0; i < n; i++) {
+        e2 += b->error[i] * b->error[i];
+        b2 += b->bound[i] * b->bound[i];
         v2 += value[i] * value[i];
     }
     b->plain = plain;
     b->failed = failed;
     b->equal = equal;
-    b->max_abs = max_abs;
-    b->max_ratio = max_ratio;
-    b->max_drift = max_drift;
-    b->max_ulps = max_ulps;
+    b->max_abs = largest_of(b->error);
+    b->max_ratio = largest_of(b->ratio);
+    b->max_drift = largest_of(b->drift);
+    b->max_ulps = largest_of(b->ulps);
     b->sums[0] = e2;
     b->sums[1] = b2;
     b->sums[2] = v2;

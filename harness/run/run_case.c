@@ -203,9 +203,8 @@ static mp_status begin(mp_session *s, mp_inputs *in, mp_error *err) {
     if (status == MP_OK) describe(s);
     const size_t there = mp_kept_for(kept, &s->row->c);
     if (status == MP_OK) status = mp_plan_memory(s, there, err);
-    if (status ==
-        MP_OK) /* what one run leaves waits for the next; the first stays, and is half of the plan */
-        mp_blocks_keep(mp_case_host_bytes(&s->row->c, s->offer.config.up.block_size_m) / 2);
+    /* What one run has left waits for the next. */
+    if (status == MP_OK) mp_blocks_keep(mp_case_host_bytes(&s->row->c, s->offer.config.up.block_size_m));
     const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
     if (status == MP_OK) status = mp_kept_inputs(kept, &s->row->c, may_defer(s->options), in, err);
     if (status == MP_OK) status = mp_inputs_edit(&s->row->c, s->options->settings.edit, in, err);

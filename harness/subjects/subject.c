@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "moeparity/subject.h"
 
+#include "cases/case_tools.h"
+#include "cases/graph_tables.h"
 #include "harness/progress.h"
 #include "harness/subjects/plugin.h"
 #include "harness/subjects/program.h"
@@ -126,6 +128,16 @@ static mp_status host_run(mp_subject *s, const mp_execution *e, mp_error *err) {
     return mp_run_as_given(&executor, e->c, e->offer->config.up.block_size_m, e->t, err);
 }
 
+/* The loop over the stages knows of a path only what stages and chunks it has. */
+static bool pipeline_same_call(const mp_case *c, const mp_case *variant) {
+    mp_case alike = *variant;
+    alike.path = c->path;
+    if (mp_case_compare(&alike, c) != 0 || mp_case_chunks(variant) != mp_case_chunks(c)) return false;
+    for (int s = 0; s < MP_STAGE_COUNT; s++)
+        if (mp_case_has_stage(variant, (mp_stage)s) != mp_case_has_stage(c, (mp_stage)s)) return false;
+    return true;
+}
+
 /* cuda: the kernels on the first GPU. */
 
 /* Tuned for this device, unless another one was asked for. */
@@ -202,7 +214,8 @@ static bool begins_with(const char *name, const char *prefix) {
 mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
     *s = (mp_subject){0};
     if (strcmp(name, "ref") == 0) {
-        *s = (mp_subject){.name = "ref", .describe = ref_describe, .run = ref_run};
+        *s = (mp_subject){
+            .name = "ref", .describe = ref_describe, .run = ref_run, .same_call = pipeline_same_call};
         return MP_OK;
     }
     if (strcmp(name, "host") == 0 || strcmp(name, "auto") == 0) {
@@ -211,8 +224,11 @@ mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
             const mp_status status = cuda_open(s, err);
             if (status != MP_EUNSUPPORTED || mp_gpu_required()) return status;
         }
-        *s = (mp_subject){
-            .name = "host", .computes_by_contract = true, .describe = host_describe, .run = host_run};
+        *s = (mp_subject){.name = "host",
+                          .computes_by_contract = true,
+                          .describe = host_describe,
+                          .run = host_run,
+                          .same_call = pipeline_same_call};
         return MP_OK;
     }
     if (strcmp(name, "cuda") == 0) return cuda_open(s, err);

@@ -81,6 +81,10 @@ struct mp_subject {
     /* Before the first of many cases, or NULL: what can be done for all of them at once (compiling). A case
      * that cannot be prepared says so when it runs. */
     mp_status (*prepare)(mp_subject *s, const mp_case *cases, size_t count, mp_error *err);
+    /* Whether a run of the variant is the very call that a run of the case is: the same function on the same
+     * tensors, which reads nothing that they differ in. Then the case's second run answers for the variant.
+     * NULL: no variant is. */
+    bool (*same_call)(const mp_case *c, const mp_case *variant);
     void (*close)(mp_subject *s); /* or NULL */
     char versions[256];           /* for provenance: device, driver, compiler; "" when none */
     char device[128];

@@ -2,6 +2,7 @@
 #include "ref/predict/scaling.h"
 
 #include "base/clones.h"
+#include "base/threads.h"
 #include "ref/predict/blockscaled_gemm.h"
 #include "ref/predict/gemm.h"
 #include "ref/predict/matrixcore_gemm.h"
@@ -98,7 +99,7 @@ static mp_status make_numbers(const mp_operand *o, mp_dtype dtype, mp_tensor *ma
     mp_tensor_make(o->codes, NULL);
     const int64_t rows = mp_tensor_rows(made), length = mp_tensor_row_length(made);
     const mp_status status = mp_tensor_alloc(made, 0, err);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 4 * length))
     for (int64_t r = 0; r < (status == MP_OK ? rows : 0); r++)
         for (int64_t k = 0; k < length; k += PIECE) {
             const int64_t here = length - k < PIECE ? length - k : PIECE;

@@ -36,14 +36,14 @@ static void pack_panel(const mp_gemm_f32_engine *engine, const mp_tensor *w, int
     mp_tc_pack_panel(&tc(engine)->layout, w, first, count, packed);
 }
 
-/* sum + dot in IEEE float32; a NaN is a GPU's. */
+/* In IEEE float32; a NaN is a GPU's. */
+static inline float added(float sum, float dot) {
+    const float total = sum + dot;
+    return total != total ? mp_float_of_bits(NAN_BITS) : total;
+}
+
 MP_CLONES static void add_rows(int64_t n, const float *dot, float *sum) {
-    for (int64_t i = 0; i < n; i++) {
-        const float total = sum[i] + dot[i];
-        uint32_t bits = mp_bits_of_float(total);
-        bits = total != total ? NAN_BITS : bits;
-        sum[i] = mp_float_of_bits(bits);
-    }
+    for (int64_t i = 0; i < n; i++) sum[i] = added(sum[i], dot[i]);
 }
 
 static void promote(const void *ctx, const mp_tc_part *part) {
@@ -86,9 +86,17 @@ MP_CLONES static void put_back_single(const float *acc, double row_power, const 
     for (int64_t n = 0; n < columns; n++) result[n] = (float)((double)acc[n] * (row_power * power[n]) + 0.0);
 }
 
-/* result[rows, columns] = the dot products of terms first .. end, one accumulator from zero. */
+/* put_back, added to what is there. */
+MP_CLONES static void add_back(const double *acc, double row_power, const double *power, int64_t columns,
+                               float *sum) {
+    for (int64_t n = 0; n < columns; n++)
+        sum[n] = added(sum[n], (float)(acc[n] * (row_power * power[n]) + 0.0));
+}
+
+/* result[rows, columns] = the dot products of terms first .. end, one accumulator from zero; `adds`: + these,
+ * in float32. */
 static void run_chain(const tc_engine *e, int64_t count, const void *rows, const void *packed, int64_t first,
-                      int64_t end, float *result) {
+                      int64_t end, bool adds, float *result) {
     const mp_tc_layout *l = &e->layout;
     const int64_t columns = l->columns;
     const mp_tc_panel *panel = mp_tc_panel_of(l, packed);
@@ -99,6 +107,7 @@ static void run_chain(const tc_engine *e, int64_t count, const void *rows, const
     } acc;
     uint8_t at_floor[BLOCK];
     int64_t redone = 0;
+    int fallen = 0; /* sums are left as the last step has them */
     if (e->run_block) {
         mp_tc_block block = mp_tc_block_of(l, rows, packed, first, (end - first) / l->group);
         memset(&acc, 0, (size_t)(MP_TC_MAX_ROWS * columns) * l->form->number_bytes);
@@ -109,20 +118,25 @@ static void run_chain(const tc_engine *e, int64_t count, const void *rows, const
         block.acc = &acc;
         block.at_floor = at_floor;
         e->run_block(&block);
+        fallen = (int)((block.first_group + block.groups - 1) % MP_TC_FALLS) * l->fall;
     }
     for (int64_t r = 0; r < count; r++) {
         const mp_tc_row *row =
             (const mp_tc_row *)(const void *)((const char *)rows + (size_t)r * e->base.row_bytes);
         const int exponent = row->scaled.exponent;
-        const double power = mp_power_of_two(exponent);
-        float *out = result + r * columns;
+        const double power = mp_power_of_two(exponent + fallen);
+        const bool all = e->run_block && !row->scaled.special && !panel->special && !row->scaled.small &&
+                         !panel->small && exponent + panel->lowest >= e->lowest_sum &&
+                         exponent + panel->highest <= e->highest_sum;
+        float dot[MP_TC_MAX_COLUMNS], *out = adds ? dot : result + r * columns;
+        if (all && adds && !single) {
+            add_back(acc.number + r * columns, power, panel->power, columns, result + r * columns);
+            continue;
+        }
         if (e->run_block && single)
             put_back_single(acc.single + r * columns, power, panel->power, columns, out);
         if (e->run_block && !single) put_back(acc.number + r * columns, power, panel->power, columns, out);
-        if (e->run_block && !row->scaled.special && !panel->special && !row->scaled.small && !panel->small &&
-            exponent + panel->lowest >= e->lowest_sum && exponent + panel->highest <= e->highest_sum)
-            continue;
-        for (int64_t n = 0; n < panel->count; n++) {
+        for (int64_t n = 0; n < panel->count && !all; n++) {
             const mp_tc_scaling *column = &panel->scaled[n];
             const int sum = exponent + column->exponent;
             const bool floor_matters =
@@ -133,6 +147,7 @@ static void run_chain(const tc_engine *e, int64_t count, const void *rows, const
             out[n] = redo(e, row->codes, mp_tc_codes_at(l->w, panel->codes, n * l->terms), first, end);
             redone++;
         }
+        if (adds) add_rows(panel->count, dot, result + r * columns);
     }
     if (redone && e->redone) {
 #pragma omp atomic
@@ -143,12 +158,8 @@ static void run_chain(const tc_engine *e, int64_t count, const void *rows, const
 /* The same of a part: chains are added in float32. */
 static void run_part(const tc_engine *e, int64_t count, const void *rows, const void *packed, int64_t first,
                      int64_t end, float *result) {
-    float dot[BLOCK];
-    run_chain(e, count, rows, packed, first, end - first < e->chain ? end : first + e->chain, result);
-    for (int64_t k = first + e->chain; k < end; k += e->chain) {
-        run_chain(e, count, rows, packed, k, end - k < e->chain ? end : k + e->chain, dot);
-        add_rows(count * e->layout.columns, dot, result);
-    }
+    for (int64_t k = first; k == first || k < end; k += e->chain)
+        run_chain(e, count, rows, packed, k, end - k < e->chain ? end : k + e->chain, k > first, result);
 }
 
 static void run(const mp_gemm_f32_engine *engine, const mp_gemm_f32_tile *tile, const void *rows,

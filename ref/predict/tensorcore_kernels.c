@@ -180,7 +180,6 @@ AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
                 step_avx512(b, group, r, g, j, field + r * AVX512_COLUMNS);
         }
     }
-    raise_all(b, (int)((b->first_group + b->groups - 1) % MP_TC_FALLS) * fall);
 }
 
 AVX512 static void kernel_avx512(const mp_tc_block *b) {

@@ -72,7 +72,7 @@ typedef struct mp_tc_block {
     const void *w; /* [k, columns] numbers */
     const int8_t *w_exponent; /* [k, columns] */
     const void *w_sign;       /* [masks, columns] */
-    void *acc;                /* [rows, columns] numbers, zero at first */
+    void *acc;                /* [rows, columns] numbers, zero at first; fallen as the last step's columns */
     uint8_t *at_floor; /* [rows, columns], zero at first: set when some step had no product above the floor */
 } mp_tc_block;
 
