@@ -11,7 +11,8 @@ struct mp_maker {
     void (*make)(mp_maker *self, const bool *matrices);
     void (*destroy)(mp_maker *self);         /* with the tensor's memory */
     bool (*unchanged)(const mp_maker *self); /* whether all that is there is as it was made */
-    double most;                             /* no number of the tensor has a larger magnitude */
+    /* No number of these matrices has a larger magnitude. */
+    double (*largest)(const mp_maker *self, const bool *matrices);
 };
 
 #endif

@@ -154,6 +154,13 @@ static void subjects_are_timed_in_turn(void **state) {
     assert_true(ms > 0 && other_ms > 0 && low <= gemms && gemms <= high && all > 0);
     /* 2 * 64 * 2 * (128 * 128 + 64 * 128) operations; printed to a tenth of a TFLOP/s */
     assert_true(fabs(tflops - 2 * 128 * 24576.0 / ms * 1e-9) <= 0.051);
+    /* Of filtered slots nothing is multiplied. */
+    expect("moeparity bench kernels --subject host --against host --rounds 6 --case 'M=64 topk=2 filter=1'",
+           0, "TFLOP/s\n", "");
+    assert_int_equal(
+        sscanf(strstr(out, "TFLOP/s\n"), "TFLOP/s\n%lf %lf %lf %lf", &ms, &tflops, &other_ms, &other_tflops),
+        4);
+    assert_true(ms > 0 && tflops == 0 && other_tflops == 0);
     expect("moeparity bench kernels --subject host --against host --config nowhere.json", 2, "",
            "nowhere.json");
     expect("moeparity bench kernels --subject host --against host --case 'scope=act'", 2, "",

@@ -147,8 +147,11 @@ static void fill_compiles(void **state) {
                  {4, MP_NORMAL_SATURATED},
                  {4, MP_NORMAL_UNSIGNED}};
     for (size_t i = 0; i < sizeof fills / sizeof *fills; i++)
-        for (int a = 0; a < ARCHITECTURES; a++)
-            add(architectures[a], mp_kernel_fill(fills[i].bits, fills[i].kind), 0, false);
+        for (int a = 0; a < ARCHITECTURES; a++) {
+            const mp_normal normal = {.bits = fills[i].bits, .kind = (int)fills[i].kind};
+            add(architectures[a], mp_kernel_fill("fill_normal", &normal), 0, false);
+            add(architectures[a], mp_kernel_fill("largest_codes", &normal), 0, false);
+        }
     run_jobs();
 }
 

@@ -50,7 +50,7 @@ double mp_largest_magnitude(const mp_tensor *t, const bool *experts) {
     const uint64_t most = mp_encode_code(t->dtype, mp_dtype_format(t->dtype)->max_finite);
     const int bits = mp_dtype_bits(t->dtype);
     double largest = 0;
-    if (t->maker) return t->maker->most;
+    if (t->maker) return t->maker->largest(t->maker, experts);
 #pragma omp parallel for reduction(max : largest) schedule(static) if (mp_worth_threads(rows, length / 4))
     for (int64_t r = 0; r < rows; r++) {
         const void *row = mp_tensor_row(t, r);

@@ -89,6 +89,7 @@ typedef struct gemm_judge {
     mp_stage_gemm gemm;
     mp_gemm_rule rule;
     mp_screened screened;
+    bool measured; /* by the engine, which visits what the CPU is to measure */
 } gemm_judge;
 
 static void expect(const gemm_judge *g, double acc, double mass, const mp_gemm_scales *s, int64_t expert,
@@ -198,6 +199,7 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
         mp_stage_judge_add_sums(s, slot, sums);
     }
     if (!tile->value) mp_screened_count(&g->screened, tile->count);
+    if (tile->value && g->measured) part.f.by_cpu += tile->count * tile->n;
     mp_stage_judge_merge(s, &part);
 }
 
@@ -250,8 +252,9 @@ static mp_status measure(gemm_judge *g, mp_error *err) {
                                    .stored = mp_stored_as(g->s.got->dtype, g->s.rounded),
                                    .rule = g->rule};
     mp_status status = MP_EUNSUPPORTED;
-    if (engine->measure_gemm && !g->s.picture)
-        status = engine->measure_gemm(engine, p, &screen, judge_tile, g, err);
+    g->measured = engine->measure_gemm && !g->s.picture;
+    if (g->measured) status = engine->measure_gemm(engine, p, &screen, judge_tile, g, err);
+    g->measured = false;
     if (status == MP_EUNSUPPORTED) return mp_gemm_float64(engine, p, true, judge_tile, g, err);
     return status == MP_OK ? mp_screened_end(&g->screened, engine->name(engine), err) : status;
 }

@@ -34,6 +34,7 @@ void mp_measure_merge(mp_measure *into, const mp_measure *from) {
     f->compared += g->compared;
     f->failed += g->failed;
     f->bit_equal += g->bit_equal;
+    f->by_cpu += g->by_cpu;
     f->max_abs = sticky_max(f->max_abs, g->max_abs);
     if (g->worst_index >= 0 && worse(g->max_ratio, g->worst_index, f)) {
         f->worst_index = g->worst_index;
