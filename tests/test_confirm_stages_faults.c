@@ -20,17 +20,17 @@ static void claim(mp_confirmed_row *found, long long rows, long long n) {
     planted++;
 }
 
-#define ACT(name, change)                                     \
-    static void name(const char *entry, const void *params) { \
-        mp_confirm_act_params p;                              \
-        if (strcmp(entry, "confirm_act") != 0) {              \
-            right(entry, params);                             \
-            return;                                           \
-        }                                                     \
-        memcpy(&p, params, sizeof p);                         \
-        change;                                               \
-        right(entry, &p);                                     \
-        claim(fake_memory(p.confirmed), p.slots, p.N);        \
+#define ACT(name, change)                                                                     \
+    static void name(const char *entry, const void *params) {                                 \
+        mp_confirm_act_params p;                                                              \
+        if (strcmp(entry, "confirm_act") != 0) {                                              \
+            right(entry, params);                                                             \
+            return;                                                                           \
+        }                                                                                     \
+        memcpy(&p, params, sizeof p);                                                         \
+        change;                                                                               \
+        right(entry, &p);                                                                     \
+        claim(fake_memory(p.confirmed), ((const mp_confirm_act_params *)params)->slots, p.N); \
     }
 ACT(anything_is_equal, (void)0)
 /* Nothing lies behind the last slot, nor behind the last token. */
@@ -44,17 +44,17 @@ ACT(another_limit, p.limit *= 2)
 ACT(one_is_added, p.added = 1)
 ACT(another_format, p.got_format.precision--)
 
-#define COMBINE(name, change)                                 \
-    static void name(const char *entry, const void *params) { \
-        mp_confirm_combine_params p;                          \
-        if (strcmp(entry, "confirm_combine") != 0) {          \
-            right(entry, params);                             \
-            return;                                           \
-        }                                                     \
-        memcpy(&p, params, sizeof p);                         \
-        change;                                               \
-        right(entry, &p);                                     \
-        claim(fake_memory(p.confirmed), p.tokens, p.K);       \
+#define COMBINE(name, change)                                                                      \
+    static void name(const char *entry, const void *params) {                                      \
+        mp_confirm_combine_params p;                                                               \
+        if (strcmp(entry, "confirm_combine") != 0) {                                               \
+            right(entry, params);                                                                  \
+            return;                                                                                \
+        }                                                                                          \
+        memcpy(&p, params, sizeof p);                                                              \
+        change;                                                                                    \
+        right(entry, &p);                                                                          \
+        claim(fake_memory(p.confirmed), ((const mp_confirm_combine_params *)params)->tokens, p.K); \
     }
 COMBINE(any_sum_is_equal, (void)0)
 COMBINE(terms_of_the_next_column, p.tokens--; p.terms += 2)
