@@ -346,7 +346,7 @@ bool mp_fills_by_normal(const mp_case *c, mp_tensor_id id, mp_normal *normal) {
     const mp_row_rule rule = tensor_rule(c, id);
     *normal = (mp_normal){.key = mp_stream_key(c->seed, mp_tensors[id].stream),
                           .exponent = rule.exponent,
-                          .kind = normal_kind(dtype),
+                          .kind = (int)normal_kind(dtype),
                           .bits = f->bits,
                           .precision = f->precision,
                           .emin = f->emin,

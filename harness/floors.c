@@ -5,7 +5,7 @@
 #include "cases/figures.h"
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
-#include "harness/judge/judge.h"
+#include "harness/phases.h"
 
 #include <math.h>
 #include <string.h>

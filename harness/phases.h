@@ -13,4 +13,7 @@ mp_phase mp_phase_enter(mp_phase phase);
 /* Seconds of each, up to now. */
 void mp_phases_end(double seconds[MP_PHASE_COUNT]);
 
+/* The most tokens that the phase MP_PHASE_MODEL measures by itself (mp_measure_end_to_end). */
+enum { MP_END_TO_END_TOKENS = 8192 };
+
 #endif

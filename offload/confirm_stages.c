@@ -254,7 +254,7 @@ static mp_status take_tokens(const mp_combine_bits *b, const sample *s, few_toke
     few->shared.dim[0] = s->count;
     few->shared.data = NULL;
     MP_DO(take_rows(s, t->cache3->data, topk * mp_tensor_row_bytes(t->cache3), &few->cache3.data, err));
-    if (t->shared_output)
+    if (t->shared_output && t->shared_output->data)
         MP_DO(take_rows(s, t->shared_output->data, mp_tensor_row_bytes(t->shared_output), &few->shared.data,
                         err));
     MP_DO(take_rows(s, t->weights, topk * sizeof *t->weights, &few->weights, err));

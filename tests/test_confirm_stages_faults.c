@@ -20,22 +20,23 @@ static void claim(mp_confirmed_row *found, long long rows, long long n) {
     planted++;
 }
 
-#define ACT(name, change)                                     \
-    static void name(const char *entry, const void *params) { \
-        mp_confirm_act_params p;                              \
-        if (strcmp(entry, "confirm_act") != 0) {              \
-            right(entry, params);                             \
-            return;                                           \
-        }                                                     \
-        memcpy(&p, params, sizeof p);                         \
-        change;                                               \
-        right(entry, &p);                                     \
-        claim(fake_memory(p.confirmed), p.slots, p.N);        \
+#define ACT(name, change)                                                                     \
+    static void name(const char *entry, const void *params) {                                 \
+        mp_confirm_act_params p;                                                              \
+        if (strcmp(entry, "confirm_act") != 0) {                                              \
+            right(entry, params);                                                             \
+            return;                                                                           \
+        }                                                                                     \
+        memcpy(&p, params, sizeof p);                                                         \
+        change;                                                                               \
+        right(entry, &p);                                                                     \
+        claim(fake_memory(p.confirmed), ((const mp_confirm_act_params *)params)->slots, p.N); \
     }
 ACT(anything_is_equal, (void)0)
-ACT(gate_of_the_next_element, p.cache1 += 2)
-ACT(up_for_gate, p.cache1 += (unsigned long long)(2 * p.N))
-ACT(up_of_the_next_element, p.up++)
+/* Nothing lies behind the last slot, nor behind the last token. */
+ACT(gate_of_the_next_element, p.slots--; p.cache1 += 2)
+ACT(up_for_gate, p.slots--; p.cache1 += (unsigned long long)(2 * p.N))
+ACT(up_of_the_next_element, p.slots--; p.up++)
 ACT(another_function, p.act = MP_ACT_GELU)
 ACT(without_up, p.gated = 0)
 ACT(gates_are_rounded, p.rounds_gate = !p.rounds_gate)
@@ -43,20 +44,20 @@ ACT(another_limit, p.limit *= 2)
 ACT(one_is_added, p.added = 1)
 ACT(another_format, p.got_format.precision--)
 
-#define COMBINE(name, change)                                 \
-    static void name(const char *entry, const void *params) { \
-        mp_confirm_combine_params p;                          \
-        if (strcmp(entry, "confirm_combine") != 0) {          \
-            right(entry, params);                             \
-            return;                                           \
-        }                                                     \
-        memcpy(&p, params, sizeof p);                         \
-        change;                                               \
-        right(entry, &p);                                     \
-        claim(fake_memory(p.confirmed), p.tokens, p.K);       \
+#define COMBINE(name, change)                                                                      \
+    static void name(const char *entry, const void *params) {                                      \
+        mp_confirm_combine_params p;                                                               \
+        if (strcmp(entry, "confirm_combine") != 0) {                                               \
+            right(entry, params);                                                                  \
+            return;                                                                                \
+        }                                                                                          \
+        memcpy(&p, params, sizeof p);                                                              \
+        change;                                                                                    \
+        right(entry, &p);                                                                          \
+        claim(fake_memory(p.confirmed), ((const mp_confirm_combine_params *)params)->tokens, p.K); \
     }
 COMBINE(any_sum_is_equal, (void)0)
-COMBINE(terms_of_the_next_column, p.terms += 2)
+COMBINE(terms_of_the_next_column, p.tokens--; p.terms += 2)
 COMBINE(without_weights, p.weights = 0)
 COMBINE(without_the_shared_output, p.shared = 0)
 COMBINE(a_slot_is_left_out, p.topk--)

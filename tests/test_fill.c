@@ -55,7 +55,7 @@ static void devices_round_as_the_cpu_does(void **unused) {
     for (size_t d = 0; d < COUNT(kinds); d++) {
         const mp_dtype dtype = kinds[d].dtype;
         const mp_format *f = mp_dtype_format(dtype);
-        mp_normal n = {.kind = kinds[d].kind,
+        mp_normal n = {.kind = (int)kinds[d].kind,
                        .bits = f->bits,
                        .precision = f->precision,
                        .emin = f->emin,

@@ -4,6 +4,7 @@
 #ifndef MP_HARNESS_JUDGE_H
 #define MP_HARNESS_JUDGE_H
 
+#include "harness/phases.h"
 #include "moeparity/inputs.h"
 #include "harness/judge/where.h"
 #include "moeparity/verdict.h"
@@ -23,7 +24,6 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_confi
  * engine has no end_to_end of its own and activations are not quantised: in equal windows from the first
  * token to the last, and compared is what they have. Without an output, or where an input or the rows of
  * slots are not known, nothing is measured: compared stays 0. Errors are the harness's own. */
-enum { MP_END_TO_END_TOKENS = 8192 };
 mp_status mp_measure_end_to_end(const mp_case *c, const mp_contract *contract, const mp_inputs *in,
                                 const mp_trace *trace, const mp_engine *engine, mp_verdict *v, mp_error *err);
 

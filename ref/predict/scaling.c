@@ -112,40 +112,28 @@ static mp_status make_numbers(const mp_operand *o, mp_dtype dtype, mp_tensor *ma
     return status;
 }
 
-/* The operand in another format, whose numbers are still to be made. */
-static void plan_numbers(const mp_operand *o, mp_dtype dtype, mp_tensor *made, mp_operand *plain) {
-    *made = *o->codes;
-    made->data = NULL;
-    made->dtype = dtype;
-    plain->codes = made;
-}
-
-void mp_multiplied_plan(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
-                        const mp_gemm_problem *problem, mp_multiplied *m) {
+mp_status mp_multiplied_create(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
+                               const mp_gemm_problem *problem, mp_multiplied *m, mp_error *err) {
     const int64_t K = problem->w.codes->dim[2];
-    const bool before = scheme->enters == MP_SCALES_BEFORE;
     *m = (mp_multiplied){.plain = *problem};
-    if (scheme == &mp_schemes[MP_SCHEME_NONE]) return;
+    if (scheme == &mp_schemes[MP_SCHEME_NONE]) return MP_OK;
+    const bool before = scheme->enters == MP_SCALES_BEFORE;
+    mp_status status = MP_OK;
     m->scaled = !before;
     m->per_tile = scheme->enters == MP_SCALES_PER_TILE;
     m->terms = contract->promotion > 0 ? contract->promotion : (K + 63) / 64 * 64; /* whole steps */
     m->plain.a = (mp_operand){.codes = problem->a.codes};
     m->plain.w = (mp_operand){.codes = problem->w.codes};
-    if (before && problem->a.scale) plan_numbers(&problem->a, dtype, &m->a, &m->plain.a);
+    if (before && problem->a.scale) {
+        status = make_numbers(&problem->a, dtype, &m->a, err);
+        m->plain.a.codes = &m->a;
+    }
     /* Codes that are numbers of the other operand's format. */
     const mp_dtype multiplied = m->plain.a.codes->dtype;
-    if (before || m->plain.w.codes->dtype != multiplied)
-        plan_numbers(&problem->w, multiplied, &m->w, &m->plain.w);
-}
-
-mp_status mp_multiplied_create(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
-                               const mp_gemm_problem *problem, mp_multiplied *m, mp_error *err) {
-    mp_status status = MP_OK;
-    mp_multiplied_plan(contract, scheme, dtype, problem, m);
-    const mp_operand codes = {.codes = problem->w.codes};
-    if (m->plain.a.codes == &m->a) status = make_numbers(&problem->a, m->a.dtype, &m->a, err);
-    if (status == MP_OK && m->plain.w.codes == &m->w)
-        status = make_numbers(m->scaled ? &codes : &problem->w, m->w.dtype, &m->w, err);
+    if (status == MP_OK && (before || m->plain.w.codes->dtype != multiplied)) {
+        status = make_numbers(before ? &problem->w : &m->plain.w, multiplied, &m->w, err);
+        m->plain.w.codes = &m->w;
+    }
     return status;
 }
 
