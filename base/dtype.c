@@ -93,8 +93,8 @@ double mp_decode_code(mp_dtype dtype, uint64_t code) {
         value = f->has_inf && magnitude == max_code + 1 ? INFINITY : NAN;
     } else {
         /* significand * 2^(e-(p-1)); an exponent field of 0 has the exponent of field 1 and no hidden bit */
-        uint64_t hidden = 1ull << (f->precision - 1), field = magnitude / hidden,
-                 fraction = magnitude % hidden;
+        uint64_t hidden = 1ull << (f->precision - 1), field = magnitude >> (f->precision - 1),
+                 fraction = magnitude & (hidden - 1);
         int e = f->emin + (field ? (int)field - 1 : 0);
         value = (double)(field ? fraction + hidden : fraction) * mp_power_of_two(e - (f->precision - 1));
     }
@@ -103,9 +103,10 @@ double mp_decode_code(mp_dtype dtype, uint64_t code) {
 
 /* Let e = max(floor(log2 a), emin): the values of the format around a are the multiples of 2^(e-(p-1)).
  * Scaled by the inverse, a power of two, a becomes exactly q < 2^p, and rint(q) is the one rounding (to
- * nearest, ties to even, by the default mode). Codes count: (e-emin)*2^(p-1) + rint(q) is the code in the
- * normal range, where the hidden bit of q stands for the exponent field's offset of one; in the subnormal
- * range, where e = emin and q lacks the bit; and after a carry into the next binade. */
+ * nearest, ties to even, by the default mode): that of q + 2^52, whose low bits it is. Codes count:
+ * (e-emin)*2^(p-1) + rint(q) is the code in the normal range, where the hidden bit of q stands for the
+ * exponent field's offset of one; in the subnormal range, where e = emin and q lacks the bit; and after a
+ * carry into the next binade. */
 static uint64_t encode_float(mp_dtype dtype, double value, bool saturate) {
     const mp_format *f = &FORMATS[dtype].format;
     uint64_t max_code = FORMATS[dtype].max_code;
@@ -115,7 +116,8 @@ static uint64_t encode_float(mp_dtype dtype, double value, bool saturate) {
     uint64_t magnitude = max_code + 1;
     if (a < 2 * f->max_finite) {
         int e = exponent_of(a) > f->emin ? exponent_of(a) : f->emin;
-        uint64_t q = (uint64_t)rint(a * mp_power_of_two(f->precision - 1 - e));
+        const double rounded = a * mp_power_of_two(f->precision - 1 - e) + 0x1p52;
+        const uint64_t q = mp_bits_of_double(rounded) & ((1ull << 52) - 1);
         magnitude = ((uint64_t)(e - f->emin) << (f->precision - 1)) + q;
     }
     if (magnitude > max_code) magnitude = saturate ? max_code : max_code + 1;
@@ -205,8 +207,11 @@ double mp_half_ulp(mp_dtype dtype, double value) {
     const mp_format *f = mp_dtype_format(dtype);
     if (isnan(value)) return NAN;
     if (f->is_integer) return 0.5;
-    int e = exponent_of(fmin(fabs(value), f->max_finite));
-    double half = ldexp(1.0, (e > f->emin ? e : f->emin) - f->precision);
+    const double size = fabs(value);
+    const int e = exponent_of(size < f->max_finite ? size : f->max_finite),
+              exponent = (e > f->emin ? e : f->emin) - f->precision;
+    if (exponent >= -1022) return mp_power_of_two(exponent); /* of every format but fp64 */
+    const double half = ldexp(1.0, exponent);
     return half > 0 ? half : DBL_TRUE_MIN;
 }
 

@@ -9,8 +9,10 @@ typedef struct mp_maker mp_maker;
 struct mp_maker {
     /* Of the matrices that are marked, [dim[0]], or of all where it is NULL, those that are not there yet. */
     void (*make)(mp_maker *self, const bool *matrices);
-    void (*destroy)(mp_maker *self); /* with the tensor's memory */
-    double most;                     /* no number of the tensor has a larger magnitude */
+    void (*destroy)(mp_maker *self);         /* with the tensor's memory */
+    bool (*unchanged)(const mp_maker *self); /* whether all that is there is as it was made */
+    /* No number of these matrices has a larger magnitude. */
+    double (*largest)(const mp_maker *self, const bool *matrices);
 };
 
 #endif

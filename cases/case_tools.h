@@ -14,6 +14,7 @@ typedef struct mp_tile_part {
     size_t offset; /* in mp_tile */
     int min, max;
     bool power_of_two;
+    int also; /* another one that is allowed; 0: none */
 } mp_tile_part;
 extern const mp_tile_part mp_tile_parts[MP_TILE_PARTS];
 static inline bool mp_tile_same(const mp_tile *a, const mp_tile *b) {
@@ -21,7 +22,7 @@ static inline bool mp_tile_same(const mp_tile *a, const mp_tile *b) {
 }
 int *mp_tile_at(mp_tile *tile, int part);
 bool mp_tile_part_allows(int part, int64_t value);
-void mp_tile_part_expected(int part, char text[64]); /* "a power of two in 16..256" */
+void mp_tile_part_expected(int part, char text[64]); /* "a power of two in 32..256" */
 
 /* Applies `name=value ...` without validating: for overrides that are completed later. */
 mp_status mp_case_apply(mp_case *c, const char *text, mp_error *err);

@@ -32,10 +32,9 @@ int mp_condition_find(const char *name) {
 
 static mp_status produces(const mp_condition *condition, const mp_case *c, const mp_figures *f, bool *does,
                           mp_error *err) {
-    *does = true;
-    const mp_status status = condition->match ? mp_case_match(c, condition->match, does, err) : MP_OK;
-    if (status == MP_OK && condition->holds) *does = *does && condition->holds(c, f, condition->n);
-    return status;
+    *does = !condition->holds || condition->holds(c, f, condition->n);
+    if (!*does || !condition->match) return MP_OK; /* texts are parsed where the rest holds */
+    return mp_case_match(c, condition->match, does, err);
 }
 
 static mp_status produced_by(const mp_condition *condition, const mp_matrix_row *row, const mp_figures *f,

@@ -13,7 +13,10 @@ typedef struct deferred {
     mp_tensor_id id;
     mp_tensor t;
     mp_normal normal;
-    bool *made; /* [dim[0]] */
+    bool *made;       /* [dim[0]] */
+    uint64_t *digest; /* [dim[0]]: of the matrices that are made */
+    double most;      /* no number can be larger */
+    double *largest;  /* [dim[0]]: numbers that are, where a device has looked; NULL: none has */
     char *mapped;
     size_t mapped_bytes;
 } deferred;
@@ -31,23 +34,51 @@ static bool is_wanted(const deferred *d, const bool *matrices, int64_t m) {
     return m < d->t.dim[0] && !d->made[m] && (!matrices || matrices[m]);
 }
 
+static size_t matrix_bytes(const deferred *d) {
+    return mp_tensor_bytes(&d->t) / (size_t)d->t.dim[0];
+}
+
+static uint64_t digest_of(const deferred *d, int64_t m) {
+    return mp_digest((const char *)d->t.data + (size_t)m * matrix_bytes(d), matrix_bytes(d));
+}
+
 static void make(mp_maker *self, const bool *matrices) {
     deferred *d = (deferred *)self;
     const int64_t rows = mp_tensor_rows(&d->t) / d->t.dim[0];
-    const size_t bytes = mp_tensor_bytes(&d->t) / (size_t)d->t.dim[0];
+    const size_t bytes = matrix_bytes(d);
     for (int64_t m = 0, end; m < d->t.dim[0]; m = end + 1) {
         for (end = m; is_wanted(d, matrices, end); end++) d->made[end] = true;
         if (end == m) continue;
         /* without its pages a read is what it was before: a fault that stops the program */
         if (!open_pages(d, MP_GUARD_BYTES + (size_t)m * bytes, (size_t)(end - m) * bytes)) return;
         mp_fill_rows(&d->c, d->id, &d->t, m * rows, (end - m) * rows);
+#pragma omp parallel for schedule(static)
+        for (int64_t i = m; i < end; i++) d->digest[i] = digest_of(d, i);
     }
+}
+
+static bool unchanged(const mp_maker *self) {
+    const deferred *d = (const deferred *)self;
+    int64_t changed = 0;
+#pragma omp parallel for schedule(static) reduction(+ : changed)
+    for (int64_t m = 0; m < d->t.dim[0]; m++) changed += d->made[m] && digest_of(d, m) != d->digest[m];
+    return changed == 0;
+}
+
+static double largest(const mp_maker *self, const bool *matrices) {
+    const deferred *d = (const deferred *)self;
+    double found = d->largest ? 0 : d->most;
+    for (int64_t m = 0; m < d->t.dim[0] && d->largest; m++)
+        if ((!matrices || matrices[m]) && d->largest[m] > found) found = d->largest[m];
+    return found;
 }
 
 static void destroy(mp_maker *self) {
     deferred *d = (deferred *)self;
     if (d->mapped) munmap(d->mapped, d->mapped_bytes);
     free(d->made);
+    free(d->digest);
+    free(d->largest);
     free(d);
 }
 
@@ -55,19 +86,23 @@ mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_er
     const size_t bytes = mp_tensor_bytes(t), all = (bytes + 2 * MP_GUARD_BYTES + PAGE - 1) / PAGE * PAGE;
     deferred *d = calloc(1, sizeof *d);
     if (!d) return mp_fail(err, MP_EMEMORY, "no memory for %s that is made later", mp_tensor_name(id));
-    *d = (deferred){.maker = {.make = make, .destroy = destroy}, .c = *c, .id = id, .mapped_bytes = all};
+    *d = (deferred){.maker = {.make = make, .destroy = destroy, .unchanged = unchanged, .largest = largest},
+                    .c = *c,
+                    .id = id,
+                    .mapped_bytes = all};
     if (!mp_fills_by_normal(c, id, &d->normal)) {
         destroy(&d->maker);
         return mp_fail(err, MP_EINTERNAL, "%s is not made by counting alone", mp_tensor_name(id));
     }
-    d->maker.most = mp_decode_code(t->dtype, d->normal.kind == MP_NORMAL_UNSIGNED
-                                                 ? d->normal.largest
-                                                 : mp_normal_code_of(&d->normal, MP_CENTRED_MOST));
+    d->most = mp_decode_code(t->dtype, d->normal.kind == MP_NORMAL_UNSIGNED
+                                           ? d->normal.largest
+                                           : mp_normal_code_of(&d->normal, MP_CENTRED_MOST));
     void *mapped = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     d->mapped = mapped == MAP_FAILED ? NULL : mapped;
     if (d->mapped) madvise(mapped, all, MADV_HUGEPAGE); /* as base/space.c, for the same reason */
     d->made = calloc((size_t)t->dim[0], sizeof *d->made);
-    if (!d->mapped || !d->made || !open_pages(d, 0, MP_GUARD_BYTES) ||
+    d->digest = calloc((size_t)t->dim[0], sizeof *d->digest);
+    if (!d->mapped || !d->made || !d->digest || !open_pages(d, 0, MP_GUARD_BYTES) ||
         !open_pages(d, MP_GUARD_BYTES + bytes, MP_GUARD_BYTES)) {
         destroy(&d->maker);
         return mp_fail(err, MP_EMEMORY, "no addresses for %zu bytes of %s that are made later", bytes,
@@ -88,6 +123,62 @@ static const deferred *of(const mp_tensor *t) {
 const mp_normal *mp_deferred_normal(const mp_tensor *t) {
     const deferred *d = of(t);
     return d ? &d->normal : NULL;
+}
+
+bool mp_deferred_lacks_largest(const mp_tensor *t) {
+    const deferred *d = of(t);
+    return d && !d->largest;
+}
+
+static double number_of(const deferred *d, unsigned magnitude) {
+    return mp_dtype_is_integer(d->t.dtype) ? magnitude : mp_decode_code(d->t.dtype, magnitude);
+}
+
+/* Of so many numbers of a matrix, from its first one on, by counting. */
+static unsigned largest_of_some(const deferred *d, int64_t matrix, int64_t count) {
+    const mp_u64 first = (mp_u64)(matrix * (mp_tensor_count(&d->t) / d->t.dim[0]));
+    unsigned most = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const unsigned here = mp_normal_magnitude(&d->normal, mp_normal_code(&d->normal, first + (mp_u64)i));
+        if (here > most) most = here;
+    }
+    return most;
+}
+
+mp_status mp_deferred_take_largest(const mp_tensor *t, const unsigned *magnitude, mp_error *err) {
+    enum { SOME = 64 };
+    deferred *d = (deferred *)t->maker;
+    const int64_t each = mp_tensor_count(t) / t->dim[0], some = each < SOME ? each : SOME;
+    double *found = malloc((size_t)t->dim[0] * sizeof *found);
+    mp_status status =
+        found ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for %lld numbers", (long long)t->dim[0]);
+    for (int64_t m = 0; m < t->dim[0] && status == MP_OK; m++) {
+        found[m] = number_of(d, magnitude[m]);
+        const double least = number_of(d, largest_of_some(d, m, some));
+        if (!(found[m] >= least && found[m] <= d->most))
+            status = mp_fail(err, MP_EDEVICE,
+                             "%.9g was found the largest number of %s[%lld], expected %.9g .. %.9g", found[m],
+                             mp_tensor_name(d->id), (long long)m, least, d->most);
+    }
+    if (status != MP_OK) {
+        free(found);
+        return status;
+    }
+    free(d->largest);
+    d->largest = found;
+    return MP_OK;
+}
+
+mp_status mp_deferred_confirm_largest(const mp_tensor *t, mp_error *err) {
+    const deferred *d = of(t);
+    const int64_t each = mp_tensor_count(t) / t->dim[0];
+    int64_t wrong = -1;
+#pragma omp parallel for schedule(dynamic, 1) reduction(max : wrong)
+    for (int64_t m = 0; m < (d->largest ? t->dim[0] : 0); m++)
+        if (number_of(d, largest_of_some(d, m, each)) != d->largest[m]) wrong = m;
+    if (wrong < 0) return MP_OK;
+    return mp_fail(err, MP_EDEVICE, "the device found %.9g the largest number of %s[%lld], which it is not",
+                   d->largest[wrong], mp_tensor_name(d->id), (long long)wrong);
 }
 
 uint64_t mp_deferred_digest(const mp_tensor *t) {

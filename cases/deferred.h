@@ -18,6 +18,14 @@ bool mp_fills_by_normal(const mp_case *c, mp_tensor_id id, mp_normal *normal);
 mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error *err);
 /* How a device makes it, or NULL: it is no such tensor. */
 const mp_normal *mp_deferred_normal(const mp_tensor *t);
+/* Whether nobody has said yet what the largest numbers of its matrices are: until then the largest that there
+ * can be stands for them. */
+bool mp_deferred_lacks_largest(const mp_tensor *t);
+/* They are these, of each matrix [dim[0]] as mp_normal_magnitude has it: a device has looked. MP_EDEVICE for
+ * such as cannot be, of which some numbers are larger that are counted here. */
+mp_status mp_deferred_take_largest(const mp_tensor *t, const unsigned *magnitude, mp_error *err);
+/* MP_EDEVICE where what was taken are not the largest of all numbers that there are. */
+mp_status mp_deferred_confirm_largest(const mp_tensor *t, mp_error *err);
 /* Stands for the digest of the content, which it follows from. Never 0. */
 uint64_t mp_deferred_digest(const mp_tensor *t);
 

@@ -13,6 +13,7 @@
  */
 #include "cases/fill.h"
 
+#include "base/threads.h"
 #include "cases/deferred.h"
 #include "cases/fill_codes.h"
 #include "cases/fill_rows.h"
@@ -290,7 +291,7 @@ void mp_fill_rows(const mp_case *c, mp_tensor_id which, mp_tensor *t, int64_t fi
                    token_key = mp_stream_key(c->seed, MP_STREAM_TOKEN);
     const mp_row_rule rule = tensor_rule(c, which);
     const int64_t padded = mp_first_padded_token(c);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(count, 2 * mp_tensor_row_length(t)))
     for (int64_t row = first; row < first + count; row++) {
         mp_row_rule mine = rule;
         if (c->data == MP_EXHAUSTIVE && which == MP_CACHE1) {
@@ -365,7 +366,7 @@ void mp_fill_topk_weights(const mp_case *c, mp_tensor *t) {
     const uint64_t key = mp_stream_key(c->seed, mp_tensors[MP_TOPK_WEIGHTS].stream), token_key = ~key;
     const bool exact = mp_has_exact_weights(c->data);
     const uint64_t topk = (uint64_t)c->topk;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(c->M, 20 * c->topk))
     for (int64_t m = 0; m < c->M; m++) {
         float *weights = (float *)t->data + m * c->topk;
         const uint64_t first = (uint64_t)m * topk, token = mp_bits(token_key, (uint64_t)m),

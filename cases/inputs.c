@@ -2,6 +2,7 @@
 /* Inputs of a case: shapes, creation, token selection, digest. The values come from fill.c and routing.c. */
 #include "moeparity/inputs.h"
 
+#include "base/maker.h"
 #include "cases/deferred.h"
 #include "cases/fill.h"
 #include "cases/graph_tables.h"
@@ -249,9 +250,13 @@ void mp_inputs_seal(mp_inputs *in) {
 
 bool mp_inputs_unchanged(const mp_inputs *in) {
     bool unchanged = true;
-    for (int id = 0; id < MP_TENSOR_COUNT; id++) /* of what is made when it is asked for nobody knows more */
-        if (mp_inputs_sealed(in, (mp_tensor_id)id) && !in->t[id].maker)
-            unchanged = unchanged && digest_by_pieces(&in->t[id]) == in->digest[id];
+    for (int id = 0; id < MP_TENSOR_COUNT && unchanged; id++) {
+        const mp_maker *maker = in->t[id].maker;
+        if (maker) /* its digest is that of what it is made by */
+            unchanged = maker->unchanged(maker);
+        else if (mp_inputs_sealed(in, (mp_tensor_id)id))
+            unchanged = digest_by_pieces(&in->t[id]) == in->digest[id];
+    }
     return unchanged;
 }
 

@@ -87,6 +87,15 @@ MP_MIX unsigned mp_normal_unsigned_code(const mp_normal *n, mp_u64 index) {
     return code < 0 ? 0 : code > (float)n->largest ? n->largest : (unsigned)code;
 }
 
+/* How large the number of a code is: of floats the code without its sign, 0 of what is not finite; of
+ * integers the number. In the order of magnitudes. */
+MP_MIX unsigned mp_normal_magnitude(const mp_normal *n, unsigned code) {
+    const unsigned sign = 1u << (n->bits - 1), rest = code & (sign - 1);
+    if (n->kind == MP_NORMAL_UNSIGNED) return code;
+    if (n->kind == MP_NORMAL_SIGNED) return code & sign ? sign - rest : rest;
+    return rest <= n->largest ? rest : 0;
+}
+
 MP_MIX unsigned mp_normal_code(const mp_normal *n, mp_u64 index) {
     return n->kind == MP_NORMAL_UNSIGNED ? mp_normal_unsigned_code(n, index)
                                          : mp_normal_code_of(n, mp_centred_sum(mp_bits(n->key, index)));

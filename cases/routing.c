@@ -17,6 +17,7 @@
  * (cases/numbering.h).
  */
 #include "cases/fill.h"
+#include "base/threads.h"
 #include "cases/graph_tables.h"
 #include "cases/numbering.h"
 
@@ -130,7 +131,7 @@ mp_status mp_fill_topk_ids(const mp_case *c, bool numbered, mp_tensor *t, mp_err
                       .slots = c->topk - shared,
                       .hot = mp_below(mp_bits(mp_stream_key(c->seed, MP_STREAM_HOT), 0), experts),
                       .cumulative = cumulative};
-#pragma omp parallel num_threads(threads)
+#pragma omp parallel num_threads(threads) if (mp_worth_threads(c->M, 50 * c->topk))
     {
         uint32_t *owner = owners + (size_t)omp_get_thread_num() * (size_t)experts;
 #pragma omp for schedule(static)

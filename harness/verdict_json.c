@@ -31,6 +31,7 @@ static const mp_field stage_fields[] = {
     FIELD(INT64, mp_stage_figures, max_ulps),   FIELD(INT64, mp_stage_figures, first_index),
     FIELD(REAL, mp_stage_figures, first_value), FIELD(REAL, mp_stage_figures, first_predicted),
     FIELD(INT64, mp_stage_figures, saturated),  FIELD(REAL, mp_stage_figures, quant_bound),
+    FIELD(INT64, mp_stage_figures, by_cpu),
 };
 static const mp_field check_fields[] = {FIELD(INT, mp_check_result, failures),
                                         FIELD(TEXT, mp_check_result, text)};

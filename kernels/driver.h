@@ -46,6 +46,7 @@ enum { /* CUtensorMap */
        CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE = 0
 };
 enum { CU_STREAM_DEFAULT = 0, CU_STREAM_NON_BLOCKING = 1, CU_STREAM_CAPTURE_MODE_GLOBAL = 0 };
+enum { CU_STREAM_CAPTURE_STATUS_NONE = 0 }; /* CUstreamCaptureStatus: nothing is captured */
 enum { CU_EVENT_DISABLE_TIMING = 2 };
 enum { /* CUfunction_attribute */
        CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK = 0,
@@ -97,6 +98,7 @@ enum { /* CUfunction_attribute */
     X(cuLaunchHostFunc, (CUstream stream, void (*function)(void *self), void *self))                  \
     X(cuStreamWaitEvent, (CUstream stream, CUevent event, unsigned flags))                            \
     X(cuStreamBeginCapture_v2, (CUstream stream, int mode))                                           \
+    X(cuStreamIsCapturing, (CUstream stream, int *status))                                            \
     X(cuStreamEndCapture, (CUstream stream, CUgraph * graph))                                         \
     X(cuGraphInstantiateWithFlags, (CUgraphExec * exec, CUgraph graph, unsigned long long flags))     \
     X(cuGraphLaunch, (CUgraphExec exec, CUstream stream))                                             \

@@ -44,11 +44,33 @@ mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_norma
     mp_fill_params params = {.data = (CUdeviceptr)(uintptr_t)t->data,
                              .count = (unsigned long long)mp_tensor_count(t),
                              .normal = *normal};
-    const mp_kernel kernel = mp_kernel_fill();
+    const mp_kernel kernel = mp_kernel_fill("fill_normal", normal);
     CUfunction function = NULL;
     mp_status status = mp_cuda_function(cuda, &kernel, &function, err);
     if (status == MP_OK)
         status = mp_cuda_launch(cuda, NULL, function, BLOCKS_EACH * (int64_t)cuda->multiprocessors, THREADS,
                                 0, &params, err);
     return status == MP_OK ? check_some(cuda, t, &params, err) : status;
+}
+
+mp_status mp_cuda_largest(const mp_space *space, const mp_tensor *t, const mp_normal *normal,
+                          unsigned *magnitude, mp_error *err) {
+    mp_cuda *cuda = space->self;
+    const size_t found_bytes = (size_t)t->dim[0] * sizeof *magnitude;
+    const mp_kernel kernel = mp_kernel_fill("largest_codes", normal);
+    mp_largest_params params = {.data = (CUdeviceptr)(uintptr_t)t->data,
+                                .bytes = mp_tensor_bytes(t) / (size_t)t->dim[0],
+                                .matrices = t->dim[0],
+                                .normal = *normal};
+    CUfunction function = NULL;
+    mp_status status = MP_OK;
+    MP_DO(mp_cuda_function(cuda, &kernel, &function, err));
+    MP_DO(mp_pool_take(cuda, found_bytes, &params.largest, err));
+    MP_DO(mp_fill_memory(cuda, params.largest, found_bytes, 0, err));
+    MP_DO(mp_cuda_launch(cuda, NULL, function, BLOCKS_EACH * (int64_t)cuda->multiprocessors, THREADS, 0,
+                         &params, err));
+    MP_DO(mp_transfer_down(cuda, magnitude, params.largest, found_bytes, err));
+out:
+    mp_pool_keep(cuda, params.largest);
+    return status;
 }

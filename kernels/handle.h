@@ -78,6 +78,7 @@ struct mp_cuda {
     mp_ferry ferry[MP_FERRIES];
     CUevent stage_start[MP_STAGE_COUNT], stage_end[MP_STAGE_COUNT]; /* NULL: there are none yet */
     mp_deliveries deliveries;
+    uint32_t inspections; /* begun */
     struct {
         double asked;         /* when, by mp_seconds_now; 0: never */
         size_t not_others;    /* bytes free, and of the pool */
@@ -102,6 +103,9 @@ mp_status mp_cuda_function(mp_cuda *cuda, const mp_kernel *kernel, CUfunction *f
  * one argument. */
 mp_status mp_cuda_launch(mp_cuda *cuda, CUstream stream, CUfunction function, int64_t blocks, int threads,
                          int64_t shared_bytes, void *params, mp_error *err);
+
+/* memory.c: fills memory with the pattern, from its first byte on. */
+mp_status mp_fill_memory(mp_cuda *cuda, CUdeviceptr to, size_t bytes, uint32_t pattern, mp_error *err);
 
 /* pool.c: an allocation of exactly so many bytes, from the pool where it has one. Where the device has no
  * memory left, what is kept is given back first. */

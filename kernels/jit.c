@@ -64,6 +64,11 @@ mp_status mp_jit_compile(const mp_kernel *kernel, int architecture, void **cubin
     int option_count = 0;
     if (log) *log = NULL;
 
+    if (strlen(kernel->options) + 1 == sizeof kernel->options) { /* where they were cut, one may say less */
+        status = mp_fail(err, MP_EINTERNAL, "%s: options of %zu bytes or more: %s", kernel->source,
+                         sizeof kernel->options - 1, kernel->options);
+        goto out;
+    }
     MP_DO(mp_nvrtc_load(&nvrtc, err));
     MP_DO(mp_jit_check_architecture(architecture, err));
     const int files = mp_device_includes(kernel->texts, kernel->source, file);

@@ -7,9 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Words or halves of them by the driver, the pattern from its first byte on; bytes that are left, and at odd
- * addresses all, from the host. */
-static mp_status fill(mp_cuda *cuda, CUdeviceptr to, size_t bytes, uint32_t pattern, mp_error *err) {
+/* Words or halves of them by the driver; bytes that are left, and at odd addresses all, from the host. */
+mp_status mp_fill_memory(mp_cuda *cuda, CUdeviceptr to, size_t bytes, uint32_t pattern, mp_error *err) {
     const mp_driver *driver = cuda->driver;
     mp_status status = MP_OK;
     const bool halves = pattern >> 16 == (pattern & 0xFFFF), even = to % 2 == 0;
@@ -44,9 +43,9 @@ static mp_status device_alloc(void *self, size_t bytes, uint32_t poison, void **
     *data = NULL;
     MP_CU(cuCtxSetCurrent(cuda->context));
     MP_DO(mp_pool_take(cuda, allocation_bytes(cuda, bytes), &base, err));
-    MP_DO(fill(cuda, base, MP_GUARD_BYTES, MP_GUARD_PATTERN, err));
-    MP_DO(fill(cuda, base + MP_GUARD_BYTES, bytes, poison, err));
-    MP_DO(fill(cuda, base + MP_GUARD_BYTES + bytes, MP_GUARD_BYTES, MP_GUARD_PATTERN, err));
+    MP_DO(mp_fill_memory(cuda, base, MP_GUARD_BYTES, MP_GUARD_PATTERN, err));
+    MP_DO(mp_fill_memory(cuda, base + MP_GUARD_BYTES, bytes, poison, err));
+    MP_DO(mp_fill_memory(cuda, base + MP_GUARD_BYTES + bytes, MP_GUARD_BYTES, MP_GUARD_PATTERN, err));
     if (cuda->shared) MP_CU(cuCtxSynchronize()); /* streams of others wait for nothing; ours do */
     *data = (void *)(uintptr_t)(base + MP_GUARD_BYTES);
     base = 0;

@@ -21,12 +21,27 @@ out:
     return status;
 }
 
+/* Whether a subject has begun to record on the stream and has not ended that, or nobody can tell: it is
+ * ended, for it stops others as well, and what is on such a stream next would be recorded and not done. */
+static bool is_left_recording(const mp_cuda *cuda, CUstream stream) {
+    const mp_driver *driver = cuda->driver;
+    int recording;
+    CUgraph graph = NULL;
+    if (driver->cuStreamIsCapturing(stream, &recording) == CUDA_SUCCESS &&
+        recording == CU_STREAM_CAPTURE_STATUS_NONE)
+        return false;
+    driver->cuStreamEndCapture(stream, &graph);
+    if (graph) driver->cuGraphDestroy(graph);
+    return true;
+}
+
 static void stream_close(void *self, void *stream) {
     mp_cuda *cuda = self;
-    for (int i = 0; i < MP_IDLE_STREAMS && stream; i++) {
+    const bool sound = stream && !is_left_recording(cuda, stream);
+    for (int i = 0; i < MP_IDLE_STREAMS && sound; i++) {
         if (cuda->idle_stream[i]) continue;
         cuda->idle_stream[i] = stream;
-        stream = NULL;
+        return;
     }
     if (stream) cuda->driver->cuStreamDestroy_v2(stream);
 }

@@ -108,6 +108,8 @@ out:
     return status;
 }
 
+/* What no kernel should write is another digest each time: rows that nobody has looked at are equal to
+ * none. */
 static mp_status begin_digests(mp_cuda *cuda, const inspected *x, mp_error *err) {
     mp_status status = MP_OK;
     CUfunction function = NULL;
@@ -115,6 +117,7 @@ static mp_status begin_digests(mp_cuda *cuda, const inspected *x, mp_error *err)
     CUdeviceptr at = x->scratch + x->table_bytes;
     if (x->digest_bytes == 0) return MP_OK;
     MP_DO(mp_cuda_function(cuda, &kernel, &function, err));
+    MP_DO(mp_fill_memory(cuda, at, x->digest_bytes, ++cuda->inspections, err));
     for (int i = 0; i < x->what->rows_count; i++) {
         const mp_rows_region *r = &x->what->rows[i];
         const int64_t wanted = (r->rows + THREADS / WARP - 1) / (THREADS / WARP),

@@ -34,8 +34,8 @@ mp_kernel mp_kernel_survey(const char *entry) {
     return mp_make_kernel("kernels/device/survey.cu", entry, "%s", "");
 }
 
-mp_kernel mp_kernel_fill(void) {
-    return mp_make_kernel("kernels/device/fill.cu", "fill_normal", "%s", "");
+mp_kernel mp_kernel_fill(const char *entry, const mp_normal *normal) {
+    return mp_make_kernel("kernels/device/fill.cu", entry, "-DBITS=%d -DKIND=%d", normal->bits, normal->kind);
 }
 
 mp_kernel mp_kernel_probe(const mp_mma_instruction *m, int steps) {

@@ -4,6 +4,7 @@
 #ifndef MP_KERNELS_VARIANTS_H
 #define MP_KERNELS_VARIANTS_H
 
+#include "cases/normal.h"
 #include "moeparity/config.h"
 #include "moeparity/graph.h"
 
@@ -37,7 +38,8 @@ mp_kernel mp_kernel_deliver(void);
 /* The entries of survey.cu share one compilation. */
 mp_kernel mp_kernel_survey(const char *entry);
 
-mp_kernel mp_kernel_fill(void);
+/* Of numbers in one format: both entries of fill.cu share one compilation. */
+mp_kernel mp_kernel_fill(const char *entry, const mp_normal *normal);
 
 /* A matrix instruction as PTX names it. */
 typedef struct mp_mma_instruction {

@@ -37,11 +37,11 @@ static mp_status make_canaries(mp_offload *o, mp_confirmation *c, const mp_gemm_
     mp_screened_row *place = (mp_screened_row *)(void *)memory;
     mp_tensor codes = *c->got;
     codes.data = memory + place_bytes;
-    for (int64_t i = 0; i < count && blocks[i].row < c->rows; i++)
+    for (int64_t i = 0; i < count && blocks[i].row < c->first_rows; i++)
         for (int64_t r = 0; r < blocks[i].count && c->canaries < MP_CANARIES; r++) {
             const int64_t slot = tasks->order[blocks[i].first + r], row = out_row ? out_row[slot] : slot;
             const int k = c->canaries;
-            if (row < 0 || blocks[i].row + r >= c->rows) continue;
+            if (row < 0 || blocks[i].row + r >= c->first_rows) continue;
             const int64_t at = k * c->params.n + (int64_t)(mp_bits((mp_u64)row, 0) % (mp_u64)c->params.n);
             memcpy(memory + place_bytes + (size_t)k * row_bytes, mp_tensor_row(c->got, row), row_bytes);
             mp_put_code(codes.dtype, codes.data, at, mp_code_at(codes.dtype, codes.data, at) ^ 1);

@@ -16,6 +16,7 @@ typedef struct mp_confirmation {
     bool differs;             /* some row does */
     mp_confirm_params params; /* but for what is of a piece */
     int64_t rows;             /* of a piece, at most */
+    int64_t first_rows;       /* of the first one, in which the canaries are */
     mp_confirmed_row *row;    /* of all slots, in their order on the device */
     /* Of the first slots that are stored: their place, and the digest with another code. */
     int canaries;

@@ -97,6 +97,7 @@ static mp_status multiply(const pipeline *p, mp_stage stage, int64_t first, int6
     mp_grouped_gemm g = {.o = p->o,
                          .p = &problem,
                          .a_there = up ? 0 : scratch(p, MP_SCRATCH_ACT),
+                         .staying = 1, /* none of them lands */
                          .beside = (size_t)(p->slab * c->topk) * bytes_of_slot(c)};
     mp_epilogue64_params params = {
         .topk_ids = p->topk_ids + (size_t)first * sizeof(int32_t),

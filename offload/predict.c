@@ -45,7 +45,10 @@ static mp_status order_slots(prediction *p, mp_error *err) {
                                   .columns = p->n};
     if (p->limits.rows < MP_SUMS_ROWS) p->limits.rows = MP_SUMS_ROWS;
     p->limits.result_bytes = (size_t)(p->limits.rows * p->n) * sizeof(float);
+    mp_piece first = {0};
+    mp_next_piece(p->blocks, p->count, p->n, &p->limits, &first);
     p->confirmation.rows = p->limits.rows;
+    p->confirmation.first_rows = first.rows;
     return MP_OK;
 }
 

@@ -6,6 +6,8 @@
 #include "offload/sums.h"
 
 #include "cases/graph_tables.h"
+#include "cases/scheme.h"
+#include "ref/predict/scaling.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,14 +46,21 @@ static void add(mp_preparation *p, const mp_kernel *kernel) {
     p->kernel[p->count++] = *kernel;
 }
 
-/* The prediction's, of plain numbers: what codes become is told by their tensors, which are not there yet. */
-static void add_sums(mp_preparation *p, const mp_case *c, const mp_contract *contract, mp_stage stage) {
-    if (!mp_case_has_stage(c, stage) || c->quant) return;
-    mp_tensor a = mp_tensor_shape(c->dtype, 2, 1, c->K, 1),
-              w = mp_tensor_shape(c->dtype, 3, 1, 1, stage == MP_DOWN ? c->N : c->K);
-    const mp_multiplied m = {.plain = {.a = {.codes = &a}, .w = {.codes = &w}}};
+/* The prediction's. */
+static void add_sums(mp_preparation *p, const mp_case *c, const mp_contract *of, mp_stage stage) {
+    if (!mp_case_has_stage(c, stage)) return;
+    const mp_gemm_contract *contract = mp_stage_gemm_contract(of, stage);
+    const mp_scheme *scheme = mp_scheme_of(c);
+    const int64_t K = stage == MP_DOWN ? c->N : c->K;
+    const mp_dtype codes = scheme->quantises_activations ? mp_quantiser_codes(scheme->quantiser) : c->dtype;
+    const mp_tensor a = mp_tensor_shape(codes, 2, 1, K, 1),
+                    w = mp_tensor_shape(c->quant ? scheme->weight : c->dtype, 3, 1, 1, K);
+    const mp_gemm_problem problem = {.a = {.codes = &a, .scale = scheme->quantises_activations ? &a : NULL},
+                                     .w = {.codes = &w}};
+    mp_multiplied m;
+    mp_multiplied_plan(contract, scheme, c->dtype, &problem, &m);
     mp_sums sums;
-    if (mp_sums_of(mp_stage_gemm_contract(contract, stage), &m, &sums, NULL) != MP_OK) return;
+    if (mp_sums_of(contract, &m, &sums, NULL) != MP_OK) return;
     add(p, &sums.kernel);
     add(p, &sums.redo);
 }

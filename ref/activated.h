@@ -142,7 +142,7 @@ typedef struct mp_act_rule {
  * may go to different sides. The float64 value itself errs by 4u of it, u = 2^-53 (where alpha*g is no
  * float64, |alpha g| u more). */
 MP_MEASURED double mp_gate_error(const mp_act_rule *r, double low, double high, double a, int roundings) {
-    const double u = r->u, eps = r->eps, widest = fmax(fabs(low), fabs(high));
+    const double u = r->u, eps = r->eps, widest = mp_larger(fabs(low), fabs(high));
     double error = 0.0 / 0.0, own = 4 * 0x1p-53 * a;
     switch (r->form.function) {
     case MP_GATE_GELU:
@@ -155,12 +155,13 @@ MP_MEASURED double mp_gate_error(const mp_act_rule *r, double low, double high, 
         low = mp_gate_argument(&r->form, low);
         if (r->argument_rounds) {
             const double beta = r->form.beta,
-                         argument = fmax(fabs(beta * low), beta * fabs(mp_gate_argument(&r->form, high)));
+                         argument =
+                             mp_larger(fabs(beta * low), beta * fabs(mp_gate_argument(&r->form, high)));
             low = beta * low;
             error = (eps + argument * (1 + r->per_argument) * u + (r->around + 2) * u) * a;
             own += argument * 0x1p-53 * a;
         } else {
-            error = (eps + r->per_argument * fmax(-low, 0.28) * u + r->around * u) * a;
+            error = (eps + r->per_argument * mp_larger(-low, 0.28) * u + r->around * u) * a;
         }
     }
     if (!r->wide_steps && low < r->vanishes && r->form.function != MP_GATE_RELU2) error += a;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/activation.h"
 
+#include "base/threads.h"
 #include "ref/bounds.h"
 #include "ref/pipeline.h"
 #include "ref/predict/cuda_math.h"
@@ -193,6 +194,11 @@ bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, dou
 
 /* ---- uncertain inputs ---- */
 
+/* As mp_larger, without a call of fmin. */
+static inline double smaller(double a, double b) {
+    return a < b ? a : b;
+}
+
 /* A function around a point x: for every x* within the radius, |f(x*) - value - slope (x* - x)| <= rest and
  * |f(x*) - value| <= reach. */
 typedef struct around {
@@ -201,25 +207,25 @@ typedef struct around {
 
 /* Taylor: rest <= max|f''| r^2/2, reach <= |slope| r + rest. Of a large radius the steepest slope that f has
  * anywhere says more: reach <= max|f'| r, rest <= reach + |slope| r. */
-static around smooth(double value, double slope, double steepest, double curvature, double radius) {
+static inline around smooth(double value, double slope, double steepest, double curvature, double radius) {
     const double line = fabs(slope) * radius, quadratic = curvature / 2 * radius * radius;
-    const double reach = fmin(line + quadratic, steepest * radius);
-    return (around){value, slope, fmin(quadratic, line + reach), reach};
+    const double reach = smaller(line + quadratic, steepest * radius);
+    return (around){value, slope, smaller(quadratic, line + reach), reach};
 }
 
 /* What becomes of f where a clamp makes a constant of it, `distance` away from its value; flat: the value is
  * on the constant side. What reaches over the bend is off the line by as much. */
-static around bent(around f, double value, double distance, bool flat) {
-    const double over = fmax(0, f.reach - distance);
+static inline around bent(around f, double value, double distance, bool flat) {
+    const double over = mp_larger(0, f.reach - distance);
     return flat ? (around){value, 0, over, over} : (around){value, f.slope, f.rest + over, f.reach};
 }
 
-static around cut_off(around f, double limit) {
+static inline around cut_off(around f, double limit) {
     return bent(f, mp_at_most64(f.value, limit), fabs(f.value - limit), f.value > limit);
 }
 
 /* v s(z) with z = beta v, and s(z) + v s'(z) beta = s (1 + z (1-s)). */
-static mp_act_point swish_at(double v, double beta) {
+static inline mp_act_point swish_at(double v, double beta) {
     const double z = beta * v;
     if (z < MP_SWISH_LOWEST) return (mp_act_point){.value = swish(v, beta), .slope = exp(z) * (1 + z)};
     const double e = mp_exp64(-z), s = 1 / (1 + e), rest = e / (1 + e);
@@ -265,37 +271,37 @@ double mp_activation_value(const mp_act_rule *rule, const mp_act_point *at, doub
 
 /* Of v s(v), s the logistic function, f'' is s(1-s)(2 + v(1-2s)): at most 1/2 (at 0), and (2+|v|) exp(-|v|),
  * which falls with |v|. beta v in place of v: f(beta v)/beta. */
-static double swish_curvature(double v, double beta, double radius) {
-    const double nearest = beta * fmax(0, fabs(v) - radius);
-    return beta * fmin(0.5, (2 + nearest) * mp_exp64(-nearest));
+static inline double swish_curvature(double v, double beta, double radius) {
+    const double nearest = beta * mp_larger(0, fabs(v) - radius);
+    return beta * smaller(0.5, (2 + nearest) * mp_exp64(-nearest));
 }
 
 /* f'' = phi (2 - v^2): its magnitude falls from 2 phi(0) to 0 at sqrt 2, rises to 0.10799 at 2, and falls for
  * ever. */
 static double gelu_curvature(double v, double radius) {
-    const double density = M_SQRT1_2 * M_2_SQRTPI / 2, nearest = fmax(0, fabs(v) - radius),
+    const double density = M_SQRT1_2 * M_2_SQRTPI / 2, nearest = mp_larger(0, fabs(v) - radius),
                  square = nearest * nearest, there = density * exp(-square / 2) * (2 - square);
-    return nearest < 2 ? fmax(there, 0.108) : -there;
+    return nearest < 2 ? mp_larger(there, 0.108) : -there;
 }
 
 /* f'' = s' (2 z' + v z'^2 (1-2s) + v z''): with s' <= exp(-z) its magnitude is at most exp(-z) q, q = 2 z' +
  * v z'^2 + v z'' at |v|, and that falls with |v|: q' < z' q, term by term, because z' >= b > 1.5 and z'' =
  * 6 b c |v|. Near 0 it is at most b/2 < 0.8, by search over all v. */
 static double gelu_tanh_curvature(double v, double radius) {
-    const double b = GELU_TANH_B, c = GELU_TANH_C, nearest = fmax(0, fabs(v) - radius);
+    const double b = GELU_TANH_B, c = GELU_TANH_C, nearest = mp_larger(0, fabs(v) - radius);
     const double z = b * (nearest + c * nearest * nearest * nearest),
                  first = b * (1 + 3 * c * nearest * nearest), second = 6 * b * c * nearest;
     const double q = 2 * first + nearest * first * first + nearest * second;
-    return fmin(0.8, exp(-z) * q);
+    return smaller(0.8, exp(-z) * q);
 }
 
 /* Around a point. The steepest slopes: of swish f' lies between -0.0999 and 1.0999; of gelu it is at most
  * 1.129 (at sqrt 2) and at least 1 less, of gelu_tanh between -0.13 and 1.13. max(v,0)^2 has f'' = 2 where
  * v > 0. */
-static around gate_around(const mp_act_form *form, const mp_act_point *at, double radius) {
+static inline around gate_around(const mp_act_form *form, const mp_act_point *at, double radius) {
     around in = {at->gate, 1, 0, radius}, f = {NAN, NAN, NAN, NAN};
     if (form->clamps_gate) in = cut_off(in, form->limit);
-    const double v = in.value, highest = fmax(0, v + radius);
+    const double v = in.value, highest = mp_larger(0, v + radius);
     switch (form->function) {
     case MP_GATE_SWISH:
         f = smooth(at->value, at->slope, 1.1, swish_curvature(v, form->beta, in.reach), in.reach);
@@ -312,7 +318,7 @@ static around gate_around(const mp_act_form *form, const mp_act_point *at, doubl
     return form->clamps_result ? cut_off(f, form->limit) : f;
 }
 
-static around factor_around(const mp_act_form *form, double u, double radius) {
+static inline around factor_around(const mp_act_form *form, double u, double radius) {
     const around up = {u, 1, 0, radius};
     if (!form->gated) return (around){.value = 1};
     if (!form->clamps_up) return up;
@@ -320,7 +326,7 @@ static around factor_around(const mp_act_form *form, double u, double radius) {
 }
 
 /* The subject's own error anywhere in both intervals: of the roundings of act(gate) float64 makes none. */
-static double worst_evaluation(const mp_act_rule *r, double gate, double radius, around a, around f) {
+static inline double worst_evaluation(const mp_act_rule *r, double gate, double radius, around a, around f) {
     const double largest = fabs(a.value) + a.reach;
     const double error = mp_gate_error(r, gate - radius, gate + radius, largest, r->roundings > 0);
     return r->form.gated ? mp_product_error(r, error, largest, fabs(f.value) + f.reach) : error;
@@ -370,7 +376,7 @@ void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_
                          mp_act_rounding rounding, const mp_tensor *cache1, const mp_tensor *cache2) {
     const int64_t width = mp_tensor_row_length(cache1);
     const mp_dtype *gate_dtype = rounding == MP_ACT_GATE_ROUNDED ? &cache2->dtype : NULL;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(slots, 20 * c->N))
     for (int64_t t = 0; t < slots; t++) {
         if (topk_ids[t] < 0 || row[t] < 0) continue;
         for (int64_t n = 0; n < c->N; n++) {

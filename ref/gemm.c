@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/gemm.h"
 
+#include "base/threads.h"
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
 #include "ref/engine.h"
@@ -78,7 +79,7 @@ static mp_status gemm_plain(const mp_engine *self, const mp_gemm_problem *p, boo
     const size_t N = (size_t)p->w.codes->dim[1], K = (size_t)p->w.codes->dim[2];
     bool failed = false;
     (void)self;
-#pragma omp parallel
+#pragma omp parallel if (mp_worth_threads(p->slots, (int64_t)(N * K)))
     {
         plain buffers = {0};
         if (!plain_create(&buffers, N, K)) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/blas.h"
+#include "base/threads.h"
 #include "ref/engine.h"
 #include "ref/gemm_tasks.h"
 
@@ -117,7 +118,7 @@ static mp_status gemm_blas(const mp_engine *self, const mp_gemm_problem *p, bool
     const mp_gemm_radii *r = p->radii;
     const wanted want = {with_mass, r, r && r->det, r && r->random};
     bool failed = false;
-#pragma omp parallel if (tasks.count > 1)
+#pragma omp parallel if (tasks.count > 1 && mp_worth_threads(p->slots, p->w.codes->dim[1] * K / 8))
     {
         workspace s = {0};
         if (!workspace_create(&s, block, columns, K, want)) {

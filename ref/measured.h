@@ -21,6 +21,11 @@ MP_MEASURED int mp_is_finite(double x) {
     return fabs(x) <= 0x1.fffffffffffffp1023; /* false for NaN too */
 }
 
+/* Of numbers, or b. */
+MP_MEASURED double mp_larger(double a, double b) {
+    return a > b ? a : b;
+}
+
 /* ---- a sum behind its epilogue ---- */
 
 /* Of one element, where the epilogue has them. */
@@ -183,10 +188,6 @@ typedef struct mp_row_figures {
 MP_MEASURED void mp_row_figures_start(mp_row_figures *f) {
     const mp_row_figures none = {0, 0, -1, 0, 0, 0, 0, 0, 0, 0, {0, 0, 0}};
     *f = none;
-}
-
-MP_MEASURED double mp_larger(double a, double b) {
-    return a > b ? a : b;
 }
 
 /* Columns come in ascending order. */

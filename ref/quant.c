@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/quant.h"
+#include "base/threads.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -31,7 +32,7 @@ static mp_quant_unit unit_of_all(const mp_quant_pass *p) {
     enum { PIECE = 256 };
     const int64_t width = mp_tensor_row_length(p->from);
     mp_quant_unit all = mp_quant_unit_empty;
-#pragma omp parallel
+#pragma omp parallel if (mp_worth_threads(p->rows, width))
     {
         mp_quant_unit unit = mp_quant_unit_empty;
         float x[PIECE];
@@ -55,7 +56,7 @@ mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void 
     const int64_t width = mp_tensor_row_length(p->from), groups = mp_blocks_of(width, p->group);
     const mp_quant_unit all = p->per == MP_PER_TENSOR ? unit_of_all(p) : mp_quant_unit_empty;
     bool failed = false;
-#pragma omp parallel
+#pragma omp parallel if (mp_worth_threads(p->rows, 4 * width))
     {
         float *x = malloc((size_t)width * sizeof *x);
         if (!x) {

@@ -48,13 +48,12 @@ int32_t mp_quant_zero(const mp_quantisation *q, const mp_quant_unit *unit, doubl
 
 /* What is between a value and its factor, as the kernel sees it: a float32, or of the values' format. */
 static mp_quant_range scaled(const mp_quantisation *q, double x, double factor) {
-    const double narrow = mp_round_to(q->input, factor);
     double v = 0;
     switch (mp_quant_rules[q->quantiser].step) {
     case MP_STEP_TIMES: v = (double)(float)(x * factor); break;
     case MP_STEP_OVER: v = (double)(float)(x / factor); break;
-    case MP_STEP_TIMES_INPUT: v = mp_round_to(q->input, x * narrow); break;
-    case MP_STEP_OVER_INPUT: v = mp_round_to(q->input, x / narrow); break;
+    case MP_STEP_TIMES_INPUT: v = mp_round_to(q->input, x * mp_round_to(q->input, factor)); break;
+    case MP_STEP_OVER_INPUT: v = mp_round_to(q->input, x / mp_round_to(q->input, factor)); break;
     case MP_STEP_OVER_ROUGH: return mp_quant_quotient(x, factor);
     }
     return (mp_quant_range){v, v};

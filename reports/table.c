@@ -216,6 +216,7 @@ static void put_stages(FILE *out, const mp_verdict *v) {
         if (f->predicted > 0)
             fprintf(out, " predicted=%lld/%lld", (long long)(f->predicted - f->mispredicted),
                     (long long)f->predicted);
+        if (f->by_cpu > 0) fprintf(out, " by-cpu=%lld/%lld", (long long)f->by_cpu, (long long)f->compared);
         if (f->saturated > 0)
             fprintf(out, " saturated=%lld/%lld", (long long)f->saturated, (long long)f->compared);
         if (f->time_ns > 0) fprintf(out, " %.3g ms", f->time_ns * 1e-6);
@@ -377,6 +378,20 @@ static void put_not_judged(FILE *out, const mp_verdict *verdicts, size_t count) 
     if (!first) fputc('\n', out);
 }
 
+/* How much of what a GPU measures the CPU has measured: little, but of what is special or fails. */
+static void put_by_cpu(FILE *out, const mp_verdict *verdicts, size_t count) {
+    int64_t by_cpu = 0, all = 0;
+    for (size_t i = 0; i < count; i++)
+        for (int s = 0; s < MP_STAGE_COUNT; s++) {
+            const mp_stage_figures *f = &verdicts[i].stage[s];
+            by_cpu += f->by_cpu;
+            if (f->by_cpu > 0) all += f->compared;
+        }
+    if (all > 0)
+        fprintf(out, "  measured by the CPU: %lld of %lld elements of stages that a GPU measures\n",
+                (long long)by_cpu, (long long)all);
+}
+
 /* The host subject runs on the CPU, and says by which arithmetic. Nothing where no subject could be opened:
  * the reasons of the skips say why. */
 static void put_subject(FILE *out, const mp_run_info *info) {
@@ -400,6 +415,7 @@ void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally
             (long long)tally->count[MP_CRASH], (long long)tally->count[MP_TIMEOUT], info->seconds);
     put_groups(out, verdicts, count, words_of_skip, "skipped", false);
     put_not_judged(out, verdicts, count);
+    put_by_cpu(out, verdicts, count);
     put_groups(out, verdicts, count, words_of_golden, "not compared with the golden:", true);
     put_groups(out, verdicts, count, words_of_tiles, "tiles of", false);
     put_groups(out, verdicts, count, words_of_subject, "weaker checks in", false);

@@ -177,7 +177,7 @@ FAKE(cuMemcpyDtoH_v2, void *to, CUdeviceptr from, size_t bytes) {
 }
 FAKE(cuMemHostAlloc, void **pointer, size_t bytes, unsigned flags) {
     (void)flags;
-    CALL(*pointer = calloc(1, bytes); fake.live++);
+    CALL(*pointer = malloc(bytes); fake.live++; fake.pinned += bytes);
 }
 FAKE(cuMemFreeHost, void *pointer) {
     free(pointer);
@@ -241,7 +241,7 @@ static void perform_kernel(const char *name, unsigned threads, void *params) {
     if (strcmp(name, "survey") == 0)
         for (int i = 0; i < survey->count; i++)
             look((mp_survey_region *)fake_memory(survey->regions) + i, survey, threads / 32);
-    if (strcmp(name, "digest_rows") == 0)
+    if (strcmp(name, "digest_rows") == 0 && !fake.no_digests)
         for (long long i = 0; i < rows->rows; i++)
             ((mp_u64 *)fake_memory(rows->digest))[i] = mp_digest_of_bytes(
                 (unsigned char *)fake_memory(rows->data) + i * rows->row_bytes, (mp_u64)rows->row_bytes);
@@ -302,6 +302,9 @@ FAKE(cuStreamWaitEvent, CUstream stream, CUevent event, unsigned flags) {
 FAKE(cuStreamBeginCapture_v2, CUstream stream, int mode) {
     if (mode != CU_STREAM_CAPTURE_MODE_GLOBAL || recording) return CAPTURE_UNSUPPORTED;
     CALL(recording = stream; stream->refused = false; stream->graph = calloc(1, sizeof *stream->graph));
+}
+FAKE(cuStreamIsCapturing, CUstream stream, int *status) {
+    CALL(*status = stream == recording ? 1 + stream->refused : 0);
 }
 FAKE(cuStreamEndCapture, CUstream stream, CUgraph *graph) {
     const CUresult result = call();

@@ -18,11 +18,13 @@ typedef struct fake_cuda {
     int unordered;      /* kernels and fills of them that were on the default stream */
     size_t bytes;       /* allocated so far, given back or not */
     size_t uploaded;    /* bytes copied from the host */
+    size_t pinned;      /* bytes of the host that were pinned so far */
     /* Executes a kernel, whose arguments are at `params`; NULL: kernels do nothing. */
     void (*execute)(const char *entry, const void *params);
     size_t (*used)(void); /* bytes of the device that are not free; NULL: none */
     int architecture;     /* 90; NVRTC knows 80 and 90 */
     bool nvrtc_absent;
+    bool no_digests;  /* the kernel that makes those of rows writes none */
     char asked[8192]; /* the names of NVRTC that dlopen was asked for, a blank behind each */
 } fake_cuda;
 extern fake_cuda fake;

@@ -167,7 +167,7 @@ static void misbehaviour_has_a_verdict(void **state) {
         {",no-value", 3, "describes itself wrongly: contract: 'act.ulps': expected name=value", ""},
         {",no-tensor", 3, "'cache4' is no output of a stage: expected one of ", ""},
         {",no-output", 3, "exposes no output", ""},
-        {",no-block", 3, "BLOCK_SIZE_M=7: expected a power of two in 16..256", ""},
+        {",no-block", 3, "BLOCK_SIZE_M=7: expected a power of two in 16..256, or 144", ""},
         {",no-stream", 3, "offers graphs, and has no begin", ""},
         {",no-reason", 3, "wrong: failed without a reason", ""},
         {",unterminated", 3, "wrong: xxxxxxxx", ""},

@@ -141,7 +141,8 @@ static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
 static void subjects_are_timed_in_turn(void **state) {
     (void)state;
     double ms, tflops, other_ms, other_tflops, gemms, low, high, all;
-    expect("moeparity bench kernels --subject host --against host --rounds 9 --case 'M=64 topk=2' "
+    expect("moeparity bench kernels --subject host --against host --rounds 9 "
+           "--case 'M=64 topk=2 E=2 K=128 N=64' "
            "--case 'M=3 topk=1 E=2 K=64 N=32 dtype=fp32'",
            0, "geometric mean of 2 cases: GEMMs ", "");
     assert_non_null(strstr(out, "subject  host\nagainst  host\n"));
@@ -151,8 +152,15 @@ static void subjects_are_timed_in_turn(void **state) {
                             &other_tflops, &gemms, &low, &high, &all),
                      8);
     assert_true(ms > 0 && other_ms > 0 && low <= gemms && gemms <= high && all > 0);
-    /* 2 * 64 * 2 * (512 * 512 + 256 * 512) operations; printed to a tenth of a TFLOP/s */
-    assert_true(fabs(tflops - 2 * 128 * 393216.0 / ms * 1e-9) <= 0.051);
+    /* 2 * 64 * 2 * (128 * 128 + 64 * 128) operations; printed to a tenth of a TFLOP/s */
+    assert_true(fabs(tflops - 2 * 128 * 24576.0 / ms * 1e-9) <= 0.051);
+    /* Of filtered slots nothing is multiplied. */
+    expect("moeparity bench kernels --subject host --against host --rounds 6 --case 'M=64 topk=2 filter=1'",
+           0, "TFLOP/s\n", "");
+    assert_int_equal(
+        sscanf(strstr(out, "TFLOP/s\n"), "TFLOP/s\n%lf %lf %lf %lf", &ms, &tflops, &other_ms, &other_tflops),
+        4);
+    assert_true(ms > 0 && tflops == 0 && other_tflops == 0);
     expect("moeparity bench kernels --subject host --against host --config nowhere.json", 2, "",
            "nowhere.json");
     expect("moeparity bench kernels --subject host --against host --case 'scope=act'", 2, "",
@@ -162,8 +170,9 @@ static void subjects_are_timed_in_turn(void **state) {
 /* Behind what a run prints; the exit code is the run's. */
 static void a_run_tells_where_its_time_went(void **state) {
     (void)state;
-    expect("moeparity bench suite --subject host --case 'M=4 topk=1 E=2 K=32 N=16' --case 'M=2 topk=1'", 0,
-           "all cases\n", "");
+    expect("OMP_NUM_THREADS=1 moeparity bench suite --subject host --case 'M=4 topk=1 E=2 K=32 N=16' "
+           "--case 'M=2 topk=1'",
+           0, "all cases\n", "");
     assert_non_null(strstr(out, "GFLOP/s\n"));
     assert_null(strstr(out, "products of"));
     expect("LD_PRELOAD=" MP_FAKE_GPU

@@ -88,7 +88,7 @@ static void misbehaviour_has_a_verdict(void **state) {
         {"'odd={\\\"host_bytes\\\": -3}'", 3, "host_bytes: expected a whole number", ""},
         {"'odd={\\\"host_bytes\\\": 4000000000000}'", 77, "GiB of host memory, ", ""},
         {"'odd={\\\"block_size_m\\\": 1.5}'", 3, "block_size_m: expected a whole number", ""},
-        {"'odd={\\\"block_size_m\\\": 99999999999}'", 3, "expected a power of two in 16..256", ""},
+        {"'odd={\\\"block_size_m\\\": 99999999999}'", 3, "expected a power of two in 16..256, or 144", ""},
         {"'odd={\\\"weaker\\\": 1}'", 3, "weaker: expected a text", ""},
         {"'odd={\\\"weaker\\\": \\\"rms looks away\\\"}'", 0, "weaker checks in 1 case: rms looks away", ""},
         {"'odd={\\\"contract\\\": \\\"any\\\", \\\"contract_fields\\\": \\\"\\\"}'", 0,

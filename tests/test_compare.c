@@ -285,6 +285,39 @@ static void digests_say_what_the_numbers_say(void **state) {
     assert_true(equal > 4 && different > 4 && kept > 4 && written > 4);
 }
 
+/* Rows of codes begin on any byte of the pattern that nobody wrote over. */
+static void rows_of_bytes_begin_anywhere(void **state) {
+    (void)state;
+    mp_case c = mp_case_default();
+    mp_inputs in;
+    mp_trace trace;
+    char text[200];
+    int filtered = 0;
+    assert_int_equal(
+        mp_case_parse(&c, "M=6 E=3 topk=2 K=48 N=35 act=silu filter=0.4 quant=fp8-channel", NULL), MP_OK);
+    const mp_contract contract = mp_host_contract(&c);
+    assert_int_equal(mp_inputs_create(&c, &in, NULL), MP_OK);
+    assert_int_equal(mp_host_run(&c, &in, 16, MP_POISON_A, &trace, NULL), MP_OK);
+    const int32_t *ids = in.t[MP_TOPK_IDS].data;
+    for (int64_t slot = -1; slot < mp_case_slots(&c); slot++) {
+        if (slot >= 0 && ids[slot] >= 0) continue;
+        unsigned char *last = (unsigned char *)trace.t[MP_CACHE2_CODES].data + (slot + 1) * c.N - 1;
+        if (slot >= 0) *last ^= 1;
+        for (int alone = 0; alone < 2; alone++) {
+            mp_trace marked = with_digests(&trace, alone);
+            assert_int_equal(
+                mp_resultless_rows_kept(&c, &contract, &in, &marked, MP_POISON_A, text, sizeof text),
+                slot < 0);
+            free_digests(&marked);
+        }
+        if (slot >= 0) *last ^= 1;
+        filtered += slot >= 0;
+    }
+    assert_true(filtered > 2);
+    mp_trace_destroy(&trace);
+    mp_inputs_destroy(&in);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(layouts_are_compared_by_slot, set_up, tear_down),
@@ -297,6 +330,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(a_lost_slot_is_a_difference, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_must_not_be_written_is_guarded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(digests_say_what_the_numbers_say, set_up, tear_down),
+        cmocka_unit_test(rows_of_bytes_begin_anywhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -19,7 +19,7 @@
 
 static const int architectures[] = {80, 90, 100};
 #define ARCHITECTURES 3
-#define MAX_JOBS 384
+#define MAX_JOBS 400
 
 typedef struct job {
     int architecture;
@@ -124,6 +124,7 @@ static void tiles_compile(void **state) {
         {{128, 128, 64, 8, 8, 4}, MP_BF16, false},
         {{128, 256, 64, 16, 8, 3}, MP_BF16, false},
         {{128, 256, 64, 16, 8, 3}, MP_FP16, false},
+        {{144, 128, 64, 16, 8, 3}, MP_BF16, false}, /* 9 times 16 rows, which no two warps share */
         {{256, 128, 32, 8, 8, 3}, MP_FP32, true},
         {{256, 256, 32, 8, 8, 2}, MP_FP16, true}, /* 256 accumulators: must spill, must run */
     };
@@ -137,7 +138,20 @@ static void tiles_compile(void **state) {
 
 static void fill_compiles(void **state) {
     (void)state;
-    for (int a = 0; a < ARCHITECTURES; a++) add(architectures[a], mp_kernel_fill(), 0, false);
+    static const struct {
+        int bits;
+        mp_normal_kind kind;
+    } fills[] = {{16, MP_NORMAL_FLOAT},
+                 {8, MP_NORMAL_FLOAT},
+                 {8, MP_NORMAL_SIGNED},
+                 {4, MP_NORMAL_SATURATED},
+                 {4, MP_NORMAL_UNSIGNED}};
+    for (size_t i = 0; i < sizeof fills / sizeof *fills; i++)
+        for (int a = 0; a < ARCHITECTURES; a++) {
+            const mp_normal normal = {.bits = fills[i].bits, .kind = (int)fills[i].kind};
+            add(architectures[a], mp_kernel_fill("fill_normal", &normal), 0, false);
+            add(architectures[a], mp_kernel_fill("largest_codes", &normal), 0, false);
+        }
     run_jobs();
 }
 
@@ -158,7 +172,9 @@ static void the_judge_compiles(void **state) {
                    {"offload/device/screen.cu", "screen_gemm", "-DSCALED=1"},
                    {"offload/device/screen_act.cu", "screen_act", ""},
                    {"offload/device/screen_combine.cu", "screen_combine", ""},
-                   {"offload/device/confirm.cu", "confirm_gemm", ""}};
+                   {"offload/device/confirm.cu", "confirm_gemm", ""},
+                   {"offload/device/confirm_act.cu", "confirm_act", ""},
+                   {"offload/device/confirm_combine.cu", "confirm_combine", ""}};
     for (int a = 0; a < ARCHITECTURES; a++)
         for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++) {
             mp_kernel kernel = {
@@ -173,9 +189,10 @@ static void the_judge_compiles(void **state) {
  * products overlap only where the compiler sees nothing else touch their sums: it says so where it does. */
 static void wgmma_compiles(void **state) {
     (void)state;
-    static const mp_tile tiles[] = {{16, 64, 64, 1, 4, 2},  {16, 128, 128, 1, 8, 5}, {32, 128, 64, 1, 8, 8},
-                                    {64, 256, 64, 8, 8, 4}, {128, 64, 64, 8, 4, 4},  {128, 128, 128, 8, 8, 3},
-                                    {128, 256, 64, 8, 8, 4}};
+    static const mp_tile tiles[] = {
+        {128, 256, 64, 8, 8, 4},  {144, 256, 64, 8, 8, 4}, {144, 64, 64, 1, 4, 4}, {16, 64, 64, 1, 4, 2},
+        {16, 128, 128, 1, 8, 5},  {32, 128, 64, 1, 8, 8},  {64, 256, 64, 8, 8, 4}, {128, 64, 64, 8, 4, 4},
+        {128, 128, 128, 8, 8, 3}, {128, 256, 64, 8, 8, 4}};
     static const mp_tile tiles_of_codes[] = {{16, 128, 128, 1, 8, 8}, {128, 128, 128, 8, 8, 5}};
     static const mp_gemm_codes codes[] = {{true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 128, 0, false},
                                           {true, MP_E4M3, MP_E4M3, MP_FP32, MP_FP32, 0, 0, false},
@@ -190,6 +207,7 @@ static void wgmma_compiles(void **state) {
             .codes = plain ? (mp_gemm_codes){0} : codes[(i - TILES) / TILES_OF_CODES],
             .dtype = i % 2 ? MP_FP16 : MP_BF16,
             .row_length = 512,
+            .columns = i == 0 ? 516 : 512, /* whole chunks, and not */
             .experts = 8,
             .w_scale_rows = 128,
             .choice = MP_GEMM_WGMMA};

@@ -246,7 +246,8 @@ static void broken_files_are_refused(void **state) {
                    "key \"9223372036854775808\": expected a token count");
     expect_refused("{\"32\":7}", "key \"32\": 7: expected an object");
     expect_refused("{\"32\":{\"BLOCK_SIZE_M\":16}}", "key \"32\": BLOCK_SIZE_N is missing");
-    expect_refused("{\"32\":" TILE(48, 64) "}", "BLOCK_SIZE_M=48: expected a power of two in 16..256");
+    expect_refused("{\"32\":" TILE(48, 64) "}",
+                   "BLOCK_SIZE_M=48: expected a power of two in 16..256, or 144");
     expect_refused("{\"32\":" TILE(16, 512) "}", "BLOCK_SIZE_N=512: expected");
     expect_refused("{\"32\":" TILE(16.0, 64) "}", "BLOCK_SIZE_M=16.0: expected");
     expect_refused("{\"32\":" TILE("16", 64) "}", "BLOCK_SIZE_M=\"16\": expected");

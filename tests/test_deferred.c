@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Weights that a device makes for itself, on that of tests/fake_cuda.h, and that the host does not have. */
 #include "cases/deferred.h"
+#include "harness/judge/gemm_operands.h"
 #include "harness/subjects/buffers.h"
 #include "harness/subjects/confirm_fill.h"
 #include "harness/subjects/copies.h"
 #include "kernels/cuda.h"
 #include "kernels/device/fill_params.h"
+#include "moeparity/run_case.h"
 #include "tests/fake_cuda.h"
 
 #include <setjmp.h>
@@ -35,9 +37,26 @@ static void fill(const mp_fill_params *p, mp_u64 count, mp_u64 shift) {
     }
 }
 
+/* What is found of the largest numbers is off by so much. */
+static int off;
+
+static void find_largest(const mp_largest_params *p, int bits) {
+    const unsigned char *data = fake_memory(p->data);
+    unsigned *found = fake_memory(p->largest);
+    const int64_t each = (int64_t)p->bytes * 8 / bits;
+    const mp_dtype dtype = bits == 16 ? MP_BF16 : bits == 8 ? MP_U8 : MP_U4; /* any of so many bits */
+    for (int64_t i = 0; i < p->matrices * each; i++) {
+        const unsigned here = mp_normal_magnitude(&p->normal, (unsigned)mp_code_at(dtype, data, i));
+        if (here > found[i / each]) found[i / each] = here;
+    }
+    found[p->matrices - 1] += (unsigned)off;
+}
+
 static void right(const char *entry, const void *params) {
     const mp_fill_params *p = params;
     if (strcmp(entry, "fill_normal") == 0) fill(p, p->count, 0);
+    if (strcmp(entry, "largest_codes") == 0)
+        find_largest(params, ((const mp_largest_params *)params)->normal.bits);
 }
 
 static void short_by_one(const char *entry, const void *params) {
@@ -228,6 +247,114 @@ static void what_a_device_made_is_confirmed(void **state) {
     assert_int_equal(fake.live, 0);
 }
 
+/* ---- the largest numbers ---- */
+
+static void expect_largest(const mp_tensor *on_host, const mp_tensor *later) {
+    bool one[8] = {false};
+    assert_true(on_host->dim[0] <= 8);
+    assert_true(mp_largest_magnitude(later, NULL) == mp_largest_magnitude(on_host, NULL));
+    for (int64_t e = 0; e < on_host->dim[0]; e++) {
+        one[e] = true;
+        assert_true(mp_largest_magnitude(later, one) == mp_largest_magnitude(on_host, one));
+        one[e] = false;
+    }
+}
+
+/* Bounds of sums are the same whether the host has the weights or only the device. */
+static void the_largest_numbers_are_those_that_the_host_finds(void **state) {
+    (void)state;
+    static const char *const texts[] = {"M=2 E=3 K=72 N=40",
+                                        "M=2 E=3 K=72 N=40 dtype=fp16",
+                                        "M=2 E=3 K=128 N=64 quant=fp8-channel",
+                                        "M=2 E=3 K=128 N=64 quant=int8-channel",
+                                        "M=2 E=3 K=128 N=64 quant=mxfp4",
+                                        "M=2 E=3 K=128 N=64 quant=int4-w4a16"};
+    mp_cuda *cuda;
+    mp_error err = {0};
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    mp_subject subject = {.name = "nobody", .space = mp_cuda_space(cuda), .describe = describe, .run = run};
+    subject.copies = mp_copies_open(subject.space);
+    fake.execute = right;
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        const mp_case c = parsed(texts[i]);
+        mp_inputs now, later;
+        mp_buffers *buffers;
+        mp_execution e;
+        mp_surroundings_report report;
+        assert_int_equal(mp_inputs_create(&c, &now, &err), MP_OK);
+        for (int again = 0; again < 2; again++) { /* what lies there already is looked at, too */
+            assert_int_equal(mp_inputs_create_deferring(&c, 1, &later, &err), MP_OK);
+            mp_inputs_seal(&later);
+            assert_true(mp_deferred_lacks_largest(&later.t[MP_W1]));
+            const double possible = mp_largest_magnitude(&later.t[MP_W1], NULL),
+                         largest = mp_largest_magnitude(&now.t[MP_W1], NULL);
+            assert_true(possible >= largest && (i > 1 || possible > 1.02 * largest));
+            fills = 0;
+            load(&subject, &c, &later, &buffers, &e);
+            assert_int_equal(fills, again ? 0 : 2);
+            assert_int_equal(mp_buffers_look(buffers, &report, &err), MP_OK);
+            mp_buffers_close(buffers);
+            expect_largest(&now.t[MP_W1], &later.t[MP_W1]);
+            expect_largest(&now.t[MP_W2], &later.t[MP_W2]);
+            assert_int_equal(mp_confirm_fill(&subject, &c, &later, &err), MP_OK);
+            mp_inputs_destroy(&later);
+        }
+        mp_inputs_destroy(&now);
+    }
+    fake.execute = NULL;
+    mp_copies_close(subject.copies);
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
+/* What cannot be is refused at once; what is not, before anybody is failed by it. */
+static void a_device_that_finds_others_is_found(void **state) {
+    (void)state;
+    static const struct {
+        int off;
+        bool at_once;
+    } wrong[] = {{-200, true}, {1000, true}, {1, false}, {-1, false}};
+    const mp_case c = parsed("M=2 E=3 K=72 N=40");
+    mp_cuda *cuda;
+    mp_error err = {0};
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    mp_subject subject = {.name = "nobody", .space = mp_cuda_space(cuda), .describe = describe, .run = run};
+    fake.execute = right;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        mp_inputs in;
+        mp_buffers *buffers;
+        mp_offer offer;
+        mp_buffer_sizes sizes = {0};
+        mp_surroundings_report report;
+        subject.copies = mp_copies_open(subject.space);
+        assert_int_equal(mp_inputs_create_deferring(&c, 1, &in, &err), MP_OK);
+        mp_inputs_seal(&in);
+        assert_int_equal(mp_subject_describe(&subject, &c, &offer, &err), MP_OK);
+        mp_buffer_sizes_add(&c, &offer, &sizes);
+        assert_int_equal(mp_buffers_open(&subject, &sizes, MP_BUFFERS_ONCE, MP_POISON_A, &buffers, &err),
+                         MP_OK);
+        off = wrong[i].off;
+        const mp_status loaded = mp_buffers_load(buffers, &c, &offer, &in, &err);
+        assert_int_equal(loaded, wrong[i].at_once ? MP_EDEVICE : MP_OK);
+        if (wrong[i].at_once) assert_non_null(strstr(err.text, "was found the largest number of w1[2]"));
+        if (!wrong[i].at_once) {
+            mp_buffers_execution(buffers);
+            assert_int_equal(mp_buffers_look(buffers, &report, &err), MP_OK);
+        }
+        mp_buffers_close(buffers);
+        if (!wrong[i].at_once) {
+            assert_int_equal(mp_confirm_fill(&subject, &c, &in, &err), MP_EDEVICE);
+            assert_non_null(strstr(err.text, "the largest number of w1[2], which it is not"));
+        }
+        mp_inputs_destroy(&in);
+        mp_copies_close(subject.copies);
+    }
+    off = 0;
+    fake.execute = NULL;
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
 /* In place another batch's x is made in the buffer of the output. */
 static void in_place_too(void **state) {
     (void)state;
@@ -259,10 +386,75 @@ static void in_place_too(void **state) {
     assert_int_equal(fake.live, 0);
 }
 
+/* ---- guards ---- */
+
+static void what_was_made_is_guarded(void **state) {
+    (void)state;
+    const mp_case c = parsed("M=2 E=3 K=72 N=40");
+    const bool second[] = {false, true, false};
+    mp_error err = {0};
+    mp_inputs in;
+    assert_int_equal(mp_inputs_create_deferring(&c, 1, &in, &err), MP_OK);
+    mp_inputs_seal(&in);
+    const mp_tensor *w1 = &in.t[MP_W1];
+    const size_t matrix = mp_tensor_bytes(w1) / 3;
+    assert_true(mp_inputs_unchanged(&in));
+    assert_false(can_be_read(w1->data));
+    for (int all = 0; all < 2; all++) {
+        mp_tensor_make(w1, all ? NULL : second);
+        for (size_t at = all ? 0 : matrix; at < (all ? 3 : 2) * matrix; at += matrix / 5) {
+            char *byte = (char *)w1->data + at;
+            assert_true(mp_inputs_unchanged(&in));
+            *byte ^= 1;
+            assert_false(mp_inputs_unchanged(&in));
+            *byte ^= 1;
+        }
+    }
+    assert_true(mp_inputs_unchanged(&in));
+    mp_inputs_destroy(&in);
+}
+
+static mp_status write_into_weights(mp_subject *s, const mp_execution *e, mp_error *err) {
+    (void)s, (void)err;
+    ((char *)e->t[MP_W1].data)[12345] ^= 1;
+    return MP_OK;
+}
+
+/* The other subject works in the host's memory, and gets weights that until then the device alone had. */
+static void a_subject_that_writes_into_them_is_seen(void **state) {
+    (void)state;
+    static mp_verdict v; /* large */
+    mp_cuda *cuda;
+    mp_error err = {0};
+    mp_matrix matrix = {0};
+    assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
+    assert_int_equal(mp_matrix_add(&matrix, "M=1 E=2 topk=1 K=4096 N=2048", NULL, 0, &err), MP_OK);
+    mp_subject subject = {.name = "nobody", .space = mp_cuda_space(cuda), .describe = describe, .run = run};
+    for (int writes = 0; writes < 2; writes++) {
+        mp_subject other = {.name = "other", .describe = describe, .run = writes ? write_into_weights : run};
+        const mp_run_options options = {
+            .subject = &subject, .against = &other, .settings = {.once = true, .plain = true}};
+        fake.execute = right;
+        mp_run_case(&matrix.rows[0], &options, &v);
+        const mp_check_result *input = &v.check[MP_CHECK_INPUT];
+        assert_int_equal(input->answer, writes ? MP_FAILED : MP_PASSED);
+        if (writes) assert_string_equal(input->text, "subject other: the inputs changed");
+        mp_verdict_free(&v);
+    }
+    fake.execute = NULL;
+    mp_matrix_free(&matrix);
+    mp_cuda_close(cuda);
+    assert_int_equal(fake.live, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_device_that_fills_otherwise_is_found),
                                        cmocka_unit_test(a_subject_on_the_device_needs_none_of_the_host),
                                        cmocka_unit_test(what_a_device_made_is_confirmed),
-                                       cmocka_unit_test(in_place_too)};
+                                       cmocka_unit_test(the_largest_numbers_are_those_that_the_host_finds),
+                                       cmocka_unit_test(a_device_that_finds_others_is_found),
+                                       cmocka_unit_test(in_place_too),
+                                       cmocka_unit_test(what_was_made_is_guarded),
+                                       cmocka_unit_test(a_subject_that_writes_into_them_is_seen)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

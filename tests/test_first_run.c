@@ -38,8 +38,8 @@ typedef struct told {
     char reason[1024], begins[512], check[MP_CHECK_COUNT][1024];
 } told;
 
-static told verdict_of(const char *text, const char *pair, const mp_run_options *options) {
-    const mp_verdict *v = judge(text, pair, flip_bit, false, options);
+static told verdict_of(const char *text, const char *pair, bool device, const mp_run_options *options) {
+    const mp_verdict *v = judge_by((spoiled){.spoil = flip_bit, .device = device}, text, pair, options);
     told t = {.outcome = v->outcome};
     snprintf(t.reason, sizeof t.reason, "%s", v->reason);
     snprintf(t.begins, sizeof t.begins, "%s", v->begins);
@@ -55,28 +55,34 @@ static void expect_same(const told *a, const told *b) {
     for (int i = 0; i < MP_CHECK_COUNT; i++) assert_string_equal(a->check[i], b->check[i]);
 }
 
-/* Stage, row, column, both values and how many differ, of a repeat and of a variant; and a pass is one. */
+/* Of each tensor with a bit that is another in these runs. */
+static void expect_told_alike(bool device, unsigned runs, const char *pair) {
+    static const mp_tensor_id tensors[] = {MP_CACHE1, MP_CACHE2, MP_CACHE3, MP_OUT};
+    const char *text = "M=9 topk=2 K=64 N=32";
+    const mp_run_options numbers = keeping(NUMBERS, 2), digests = keeping(DIGESTS, 2);
+    for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
+        flip.id = tensors[i];
+        flip.row = 7;
+        flip.runs = runs;
+        flip.M = 9;
+        const told a = verdict_of(text, pair, device, &numbers), b = verdict_of(text, pair, device, &digests);
+        assert_int_equal(a.outcome, b.outcome);
+        if (runs == 0) assert_int_equal(a.outcome, MP_PASS);
+        if (runs != 1 << 1) continue;
+        expect_same(&a, &b); /* the repeat alone: the run that is recalled is the first one again */
+        assert_non_null(strstr(a.check[MP_CHECK_REPEAT], " column "));
+    }
+}
+
+/* Stage, row, column, both values and how many differ, of a repeat and of a variant; and a pass is one. Of a
+ * subject on a device, too, where its memory makes the digests. */
 static void a_later_run_is_told_as_beside_the_numbers(void **state) {
     (void)state;
-    static const mp_tensor_id tensors[] = {MP_CACHE1, MP_CACHE2, MP_CACHE3, MP_OUT};
-    static const char *const pairs[] = {NULL, "layout=sorted"};
-    for (unsigned runs = 0; runs < 8; runs += 2)
-        for (size_t p = 0; p < 2; p++)
-            for (size_t i = 0; i < sizeof tensors / sizeof *tensors; i++) {
-                const char *text = "M=9 topk=2 K=64 N=32";
-                flip.id = tensors[i];
-                flip.row = 7;
-                flip.runs = runs;
-                flip.M = 9;
-                const mp_run_options numbers = keeping(NUMBERS, 2), digests = keeping(DIGESTS, 2);
-                const told a = verdict_of(text, pairs[p], &numbers), b = verdict_of(text, pairs[p], &digests);
-                if (runs == 0) assert_int_equal(a.outcome, MP_PASS);
-                if (runs == 2) { /* the repeat alone: the run that is recalled is the first one again */
-                    expect_same(&a, &b);
-                    assert_non_null(strstr(a.check[MP_CHECK_REPEAT], " column "));
-                }
-                assert_int_equal(a.outcome, b.outcome);
-            }
+    for (int device = 0; device < 2; device++)
+        for (unsigned runs = 0; runs < 8; runs += 2) {
+            expect_told_alike(device, runs, NULL);
+            expect_told_alike(device, runs, "layout=sorted");
+        }
 }
 
 /* Nothing that runs later is what the first run was: its row is known, and that it differs; not its
@@ -88,7 +94,7 @@ static void a_first_run_that_never_comes_again_is_told_by_its_rows(void **state)
     flip.runs = 1;
     flip.M = 9;
     const mp_run_options digests = keeping(DIGESTS, 2);
-    const told t = verdict_of("M=9 topk=2 K=64 N=32", NULL, &digests);
+    const told t = verdict_of("M=9 topk=2 K=64 N=32", NULL, false, &digests);
     assert_int_equal(t.outcome, MP_FAIL);
     const char *repeat = t.check[MP_CHECK_REPEAT];
     if (!strstr(repeat, "1 of 4052 elements differ, first gate_up: token 3 slot 1, expert ") ||

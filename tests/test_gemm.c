@@ -325,15 +325,15 @@ static void check_engines_agree(const char *name, const mp_gemm_problem *p, int6
 }
 
 /* Of a long case the first MOST_TOKENS tokens run, enough for several slabs an expert, and the plain loops,
- * which are the definition and not fast, take about 500 of their slots. */
+ * which are the definition and not fast, take about FEW_SLOTS of their slots. */
 static void check_case(const mp_case *c) {
-    enum { MOST_TOKENS = 10000 };
+    enum { MOST_TOKENS = 10000, FEW_SLOTS = 100 };
     mp_error err;
     char name[MP_CASE_TEXT_MAX];
     mp_case_text(c, name, sizeof name);
     mp_case part = *c;
     if (part.M > MOST_TOKENS) part.M = MOST_TOKENS;
-    const int64_t slots = mp_case_slots(&part), keep_every = slots <= 4096 ? 1 : slots / 500;
+    const int64_t slots = mp_case_slots(&part), keep_every = slots <= FEW_SLOTS ? 1 : slots / FEW_SLOTS;
     const int block_size_m = mp_tile_is_auto(&c->tile) ? 16 : c->tile.block_size_m;
     mp_inputs all;
     mp_trace trace;

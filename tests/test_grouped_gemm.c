@@ -126,7 +126,7 @@ static void wgmma_takes_what_it_can(void **state) {
     const mp_device_limits a100 = {.architecture = 80, .shared_bytes = 166912},
                            b200 = {.architecture = 100, .shared_bytes = 232448};
     const mp_gemm_request good = {
-        .tile = {128, 256, 64, 8, 8, 4}, .dtype = MP_BF16, .row_length = 512, .experts = 8};
+        .tile = {128, 256, 64, 8, 8, 4}, .dtype = MP_BF16, .row_length = 512, .columns = 520, .experts = 8};
     static const char *const mma = "kernels/device/gemm_mma.cu", *const wgmma =
                                                                      "kernels/device/gemm_wgmma.cu";
     mp_gemm_request r = good;
@@ -141,11 +141,27 @@ static void wgmma_takes_what_it_can(void **state) {
     assert_string_equal(found(&r, &h100).instruction->type, "f16");
     assert_string_equal(found(&r, &a100).kernel.source, mma);
     assert_string_equal(found(&r, &b200).kernel.source, mma);
+    /* Where rows of out are no whole chunks, none of them is kept to be stored whole. */
+    assert_true(gemm.w_interleaved && strstr(gemm.kernel.options, "-DROWS_FIRST=1"));
+    r.columns = 516;
+    const mp_gemm odd = found(&r, &h100);
+    assert_true(!odd.w_interleaved && odd.cluster == 2 && strstr(odd.kernel.options, "-DROWS_FIRST=0"));
+    r.columns = good.columns;
     r.tile.block_size_m = 64;
     assert_int_equal(found(&r, &h100).cluster, 1);
+    assert_false(found(&r, &h100).w_interleaved);
+    r.tile.block_size_m = 144;
+    assert_int_equal(found(&r, &h100).accumulators, 144);
+    assert_int_equal(found(&r, &h100).cluster, 2);
+    assert_false(found(&r, &h100).w_interleaved);
+    r.tile.block_size_m = 64;
     r.choice = MP_GEMM_MMA;
     assert_string_equal(found(&r, &h100).kernel.source, mma);
     assert_int_equal(found(&r, &h100).cluster, 0);
+    r.tile =
+        (mp_tile){144, 32, 64, 8, 8, 3}; /* two warps share it, by columns: half of 144 rows is no tile */
+    assert_int_equal(found(&r, &h100).accumulators, 144 * 32 / 64);
+    r.tile = (mp_tile){64, 256, 64, 8, 8, 4};
     r.choice = MP_GEMM_WGMMA;
     assert_string_equal(found(&r, &h100).kernel.source, wgmma);
     refused(&r, &a100, "gemm=wgmma on sm_80 in tile 64x256x64x8x8x4: expected sm_90");
@@ -161,6 +177,11 @@ static void wgmma_takes_what_it_can(void **state) {
         {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .atomic = true}, "stored"},
         {{.tile = good.tile, .dtype = MP_BF16, .row_length = 512, .adapters = true}, "one list"},
         {{.tile = {256, 64, 64, 8, 8, 3}, .dtype = MP_BF16, .row_length = 512}, "BLOCK_SIZE_M at most"},
+        {{.tile = {144, 64, 128, 8, 8, 3},
+          .dtype = MP_BF16,
+          .row_length = 512,
+          .codes = {true, MP_I8, MP_I8, MP_FP32, MP_FP32, 128, 0, false}},
+         "BLOCK_SIZE_M at most 128"},
         {{.tile = {64, 64, 64, 8, 2, 4}, .dtype = MP_BF16, .row_length = 512}, "num_warps 4 or 8"},
         {{.tile = {64, 64, 64, 8, 8, 4}, .dtype = MP_BF16, .row_length = 512}, "16 * num_warps"},
         {{.tile = {64, 64, 32, 8, 4, 4}, .dtype = MP_BF16, .row_length = 512}, "multiple of 128 bytes"},

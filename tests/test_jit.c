@@ -41,9 +41,13 @@ static void no_option_is_dropped(void **state) {
     (void)state;
     mp_error err = {0};
     mp_kernel kernel = mp_kernel_combine(MP_BF16, 2, 512, false, false);
-    while (strlen(kernel.options) + 4 < sizeof kernel.options) strcat(kernel.options, " -DA");
+    for (int i = 0; i < 40; i++) strcat(kernel.options, " -DA");
     assert_int_equal(mp_jit_compile(&kernel, 90, NULL, NULL, NULL, &err), MP_EINTERNAL);
     assert_non_null(strstr(err.text, "more than 32 options"));
+    const mp_kernel whole = mp_kernel_combine(MP_BF16, 2, 512, false, false),
+                    cut = mp_make_kernel(whole.source, whole.entry, "%s -DA=%0600d", whole.options, 1);
+    assert_int_equal(mp_jit_compile(&cut, 90, NULL, NULL, NULL, &err), MP_EINTERNAL);
+    assert_non_null(strstr(err.text, "options of 511 bytes or more"));
 }
 
 static void errors_name_the_line(void **state) {

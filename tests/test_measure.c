@@ -268,26 +268,37 @@ static void assert_same(const mp_measure *a, const mp_measure *b) {
     assert_int_equal(a->first_poison, b->first_poison);
 }
 
-/* Rows go through loops without special cases: they find what single elements give. */
+/* Rows go through loops without special cases: they find what single elements give. Where stores saturate,
+ * numbers around the largest too. */
 static void a_row_is_measured_as_its_elements(void **state) {
     (void)state;
     enum { N = 1000 };
     int64_t failed = 0;
-    static const mp_dtype stores[] = {MP_BF16, MP_FP16, MP_FP32, MP_FP64};
+    static const mp_dtype stores[] = {MP_BF16, MP_FP16, MP_FP32, MP_FP64, MP_E4M3, MP_FP16, MP_E2M1, MP_I8};
     for (int round = 0; round < 64; round++) {
-        const mp_dtype dtype = stores[round % 4];
+        const mp_dtype dtype = stores[round % 8];
+        const bool saturates = round % 8 >= 4;
+        const double largest = mp_dtype_format(dtype)->max_finite;
         static double value[N], error[N];
         static uint64_t data[N];
         mp_measure row, each;
         double sums[2][3] = {{0}};
         for (int i = 0; i < N; i++) {
             value[i] = ldexp((double)(random_bits() % 4096) - 2048, (int)(random_bits() % 16) - 20);
+            if (saturates) value[i] *= largest / (round % 16 < 8 ? 48 : 64);
             error[i] = fabs(value[i]) * 0x1p-9 + 0x1p-30;
             const double off = ((double)(random_bits() % 512) - 256) / 200 * error[i];
-            mp_encode(dtype, data, i, round % 8 == 7 && i % 100 == 3 ? not_a_number : value[i] + off);
+            mp_encode(dtype, data, i,
+                      round % 16 >= 8 && round % 8 < 4 && i % 100 == 3 ? not_a_number : value[i] + off);
+            if (dtype == MP_E4M3 || dtype == MP_FP16)
+                mp_put_code(dtype, data, i,
+                            dtype == MP_E4M3
+                                ? mp_encode_e4m3_saturate(value[i] + off)
+                                : mp_encode_code(dtype, fmin(fmax(value[i] + off, -largest), largest)));
         }
         mp_measure_start(&row);
         mp_measure_start(&each);
+        row.overflow = each.overflow = saturates ? MP_OVERFLOW_SATURATE : MP_OVERFLOW_INF;
         mp_measure_row(&row, dtype, data, 0, 0, N, value, error, true, MP_POISON_A, sums[0]);
         for (int i = 0; i < N; i++)
             mp_measure_element(&each, dtype, data, i, i,

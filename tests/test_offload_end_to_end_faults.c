@@ -163,9 +163,27 @@ static void without_memory_the_cpu_measures(void **state) {
     mp_offload_close(offload);
 }
 
+/* What stays on the device needs no memory of the host. */
+static void nothing_is_pinned(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_offload *offload;
+    host_run r;
+    mp_stage_figures figures;
+    if (mp_offload_open(4, &offload, &err) != MP_OK) fail_msg("%s", err.text);
+    host_run_create(&r, "M=64 E=4 topk=2 K=64 N=32", offload);
+    const size_t before = fake.pinned;
+    const int launched = fake.launched;
+    if (end_to_end_by(&r, mp_offload_engine(offload), &figures, &err)) fail_msg("%s", err.text);
+    assert_true(fake.launched > launched && figures.max_abs > 0);
+    assert_int_equal(fake.pinned, before);
+    host_run_free(&r, offload);
+    mp_offload_close(offload);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(each_is_refused),
-                                       cmocka_unit_test(every_call_may_fail),
-                                       cmocka_unit_test(without_memory_the_cpu_measures)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_is_refused), cmocka_unit_test(every_call_may_fail),
+        cmocka_unit_test(without_memory_the_cpu_measures), cmocka_unit_test(nothing_is_pinned)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
 /* The host's side of the prediction on a device, whose kernel is the CPU's definition here: operands, scales,
  * slots and epilogue come together, and no failure of the device becomes a prediction. */
 #include "cases/scheme.h"
-#include "offload/device/confirm.h"
+#include "offload/confirm.h"
 #include "offload/device/sums_params.h"
 #include "offload/offload.h"
 #include "ref/engine.h"
@@ -270,6 +270,36 @@ static void a_wrong_confirmation_is_found(void **state) {
     }
 }
 
+/* Of a first piece that is smaller than others, and whose rows are not all stored. */
+static void canaries_are_in_the_first_piece(void **state) {
+    (void)state;
+    mp_offload *o = NULL;
+    mp_gemm_tasks tasks;
+    mp_row_block *blocks;
+    int64_t count;
+    int with = 0;
+    mp_error err = {0};
+    current = &problems[0];
+    assert_int_equal(mp_offload_open(4, &o, &err), MP_OK);
+    mp_offload_begin(o, NULL);
+    assert_int_equal(mp_gemm_tasks_create(&current->gemm, &tasks, &err), MP_OK);
+    assert_int_equal(mp_row_blocks(&tasks, &blocks, &count, &err), MP_OK);
+    for (int64_t rows = 1; rows < 20; rows++) {
+        mp_confirmation c = {.got = &current->expected, .rows = SLOTS, .first_rows = rows};
+        assert_int_equal(
+            mp_confirmation_begin(o, &c, &tasks, blocks, count, &current->epilogue, current->out_row, &err),
+            MP_OK);
+        for (int k = 0; k < c.canaries; k++) assert_in_range(c.canary[k], 0, rows - 1);
+        with += c.canaries == MP_CANARIES;
+        mp_confirmation_end(&c);
+    }
+    assert_true(with > 0);
+    free(blocks);
+    mp_gemm_tasks_destroy(&tasks);
+    mp_offload_close(o);
+    assert_int_equal(fake.live, 0);
+}
+
 static void every_call_may_fail(void **state) {
     (void)state;
     for (size_t i = 0; i < 2 * COUNT(problems); i++) {
@@ -328,6 +358,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_prediction_is_the_cpus),
                                        cmocka_unit_test(a_wrong_kernel_is_found),
                                        cmocka_unit_test(equal_bits_are_confirmed_and_no_others),
+                                       cmocka_unit_test(canaries_are_in_the_first_piece),
                                        cmocka_unit_test(a_wrong_confirmation_is_found),
                                        cmocka_unit_test(every_call_may_fail),
                                        cmocka_unit_test(without_memory_nothing_is_predicted)};

@@ -230,6 +230,25 @@ static void what_was_not_judged_is_not_shown_as_passed(void **state) {
                               "judged (cases): golden 1\n");
 }
 
+/* What a GPU was to measure and did not is seen: in each stage, and of all cases. */
+static void who_measured_is_told(void **state) {
+    (void)state;
+    mp_verdict v[2] = {passing(), passing()};
+    mp_run_info info;
+    mp_tally tally = {0};
+    char text[4096];
+    mp_run_info_init(&info);
+    assert_null(strstr(styled(&v[0], (mp_row_style){.verbose = true}), "by-cpu"));
+    v[0].stage[MP_DOWN] = v[1].stage[MP_GATE_UP] = figures(0.5, 0.5);
+    v[0].stage[MP_DOWN].by_cpu = 512;
+    assert_contains(styled(&v[0], (mp_row_style){.verbose = true}), " by-cpu=512/4096");
+    v[1].stage[MP_GATE_UP].by_cpu = 4096;
+    FILE *out = fmemopen(text, sizeof text, "w");
+    mp_report_summary(out, &info, &tally, v, 2);
+    fclose(out);
+    assert_contains(text, "  measured by the CPU: 4608 of 8192 elements of stages that a GPU measures\n");
+}
+
 static void failed_rows(void **state) {
     (void)state;
     mp_verdict v = failing();
@@ -465,6 +484,7 @@ int main(void) {
         cmocka_unit_test(verbose_rows_tell_every_stage),
         cmocka_unit_test(every_stage_that_differs_is_told),
         cmocka_unit_test(what_was_not_judged_is_not_shown_as_passed),
+        cmocka_unit_test(who_measured_is_told),
         cmocka_unit_test(failed_rows),
         cmocka_unit_test(rows_without_figures),
         cmocka_unit_test(summary),

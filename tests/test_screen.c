@@ -4,8 +4,9 @@
  * and with tests/offload_kernels.c for a device that is not there. */
 #include "tests/screen_support.h"
 
-static mp_engine unmeasured; /* the same without measures of its own */
-static int64_t parts, alone; /* of rows that it showed, and those without sums */
+static mp_engine unmeasured;  /* the same without measures of its own */
+static int64_t parts, alone;  /* of rows that it showed, and those without sums */
+static int64_t there, by_cpu; /* elements that it measured, and those that were measured here again */
 
 typedef struct watch {
     mp_gemm_visit visit;
@@ -88,6 +89,13 @@ static bool judged_alike(const char *text) {
     if (judge(&counting, &screened, &err)) fail_msg("%s: %s", text, err.text);
     if (judge(&unmeasured, &here, &err)) fail_msg("%s: %s", text, err.text);
     assert_same_verdict(text, &screened, &here);
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        const mp_stage_figures *x = &screened.stage[s];
+        assert_in_range(x->by_cpu, 0, x->compared);
+        assert_int_equal(here.stage[s].by_cpu, 0);
+        by_cpu += x->by_cpu;
+        there += x->by_cpu > 0 ? x->compared : 0;
+    }
     const bool passed =
         here.check[MP_CHECK_BOUND].answer == MP_PASSED && here.check[MP_CHECK_POISON].answer != MP_FAILED;
     mp_verdict_free(&screened);
@@ -126,7 +134,7 @@ static const char *const cases[] = {
 
 static void right_traces(void **state) {
     (void)state;
-    parts = alone = combined = activated = 0;
+    parts = alone = combined = activated = there = by_cpu = 0;
     for (size_t i = 0; i < COUNT(cases); i++) {
         start(cases[i]);
         assert_true(judged_alike(cases[i]));
@@ -134,6 +142,7 @@ static void right_traces(void **state) {
     }
     assert_true(alone > parts / 2); /* most of what is right travels as figures */
     assert_true(combined > 300 && activated > 600);
+    assert_true(by_cpu > there / 100 && by_cpu < there / 2); /* samples, and what is special */
 }
 
 /* Elements of the outputs are anything at all: every one of them is found by the CPU. */

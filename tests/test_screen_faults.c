@@ -69,6 +69,7 @@ static const char *distort(mp_row_figures *of_row, long long rows, long long n) 
         case 15: of_row[i].equal--; break;
         case 16: of_row[i].max_drift += 0.125; break;
         case 17: of_row[i].max_ulps = 0; break;
+        case 19: of_row[i].passed--; break;
         case 18:
             if (i + 1 < rows) of_row[i] = of_row[i + 1];
             break;
@@ -79,6 +80,7 @@ static const char *distort(mp_row_figures *of_row, long long rows, long long n) 
 }
 
 static const char *planted; /* what was, or NULL */
+static bool claims = true;  /* says that nothing was wrong with what it is misled about */
 
 static void execute(const char *entry, const void *params) {
     if (strcmp(entry, "screen_gemm") != 0) {
@@ -88,7 +90,7 @@ static void execute(const char *entry, const void *params) {
     mp_screen_params p = *(const mp_screen_params *)params;
     const char *what = mislead(&p);
     right(entry, &p);
-    if (what) /* as if nothing was wrong with it */
+    if (what && claims)
         for (long long i = 0; i < p.rows; i++) ((mp_row_figures *)fake_memory(p.figures))[i].passed = p.n;
     const char *of_figures = distort(fake_memory(p.figures), p.rows, p.n);
     planted = what ? what : of_figures;
@@ -125,6 +127,38 @@ static void every_fault_is_found_out(void **state) {
 static void every_fault_in_scales_is_found_out(void **state) {
     (void)state;
     find_out("M=33 topk=2 E=4 K=512 N=256 dtype=bf16 quant=fp8-block", 20, 25);
+}
+
+/* One that sees too little, or the wrong thing, and does not claim more, leaves it to the CPU: nothing wrong
+ * passes where it is blind, and figures say who measured. */
+static void what_is_not_seen_is_left_to_the_cpu(void **state) {
+    (void)state;
+    enum { ROW = 17, FAULTS = 20 };
+    right = fake.execute;
+    claims = false;
+    start("M=33 topk=2 E=4 K=96 N=72 dtype=bf16 bias=1");
+    fake.execute = execute;
+    for (fault = 0; fault < FAULTS; fault++) {
+        mp_verdict v;
+        mp_error err = {0};
+        mp_tensor *t = &trace.t[MP_CACHE1];
+        const int64_t width = mp_tensor_row_length(t), last = ROW * width + width - 1;
+        const uint64_t code = mp_code_at(t->dtype, t->data, last);
+        mp_status status = judge(mp_offload_engine(offload), &v, &err);
+        if (status != MP_EDEVICE) assert_int_equal(v.check[MP_CHECK_BOUND].answer, MP_PASSED);
+        if (fault == FAULTS - 1) /* no row is whole */
+            assert_true(status == MP_OK && v.stage[MP_GATE_UP].by_cpu == v.stage[MP_GATE_UP].compared);
+        mp_verdict_free(&v);
+        mp_put_code(t->dtype, t->data, last, code ^ 0x40);
+        status = judge(mp_offload_engine(offload), &v, &err);
+        mp_put_code(t->dtype, t->data, last, code);
+        if (status != MP_EDEVICE && v.check[MP_CHECK_BOUND].answer != MP_FAILED)
+            fail_msg("%s: passed", planted ? planted : "no fault");
+        mp_verdict_free(&v);
+    }
+    fake.execute = right;
+    claims = true;
+    stop();
 }
 
 /* Right figures, or a failure that is told, whatever call of the driver fails. */
@@ -309,6 +343,7 @@ int main(void) {
                                        cmocka_unit_test(every_fault_of_a_combine_is_found_out),
                                        cmocka_unit_test(every_fault_of_an_activation_is_found_out),
                                        cmocka_unit_test(every_call_may_fail),
-                                       cmocka_unit_test(figures_alone_are_not_believed)};
+                                       cmocka_unit_test(figures_alone_are_not_believed),
+                                       cmocka_unit_test(what_is_not_seen_is_left_to_the_cpu)};
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

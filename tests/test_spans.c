@@ -70,15 +70,13 @@ static void a_right_subject_passes_whatever_it_exposes(void **state) {
                                        " dtype=fp16 routing=duplicates",
                                        " dtype=fp32 bias=1",
                                        " apply_router_weight_on_input=1 topk=1"};
-    enum {
-        SQUARES = COUNT(ways)
-    }; /* families x kinds, each with a way: (family + kind + square) % SQUARES */
+    const size_t squares = COUNT(ways); /* each of families and kinds: their way is the sum of all three */
     int cases = 0;
     for (size_t e = 0; e < COUNT(exposures); e++)
         for (size_t d = 0; d < COUNT(families); d++)
             for (size_t k = 0; k < COUNT(kinds); k++)
-                for (size_t square = e; square < SQUARES; square += 3) {
-                    const size_t w = (d + k + square) % SQUARES;
+                for (size_t square = e; square < squares; square += 3) {
+                    const size_t w = (d + k + square) % squares;
                     char text[256];
                     snprintf(text, sizeof text, "M=5 E=4 K=40 N=24 data=%s %s%s", families[d], kinds[k],
                              ways[w]);

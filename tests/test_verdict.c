@@ -45,6 +45,7 @@ static mp_stage_figures full_figures(int64_t n) {
                               .worst_expected = next_figure(),
                               .worst_bound = next_figure(),
                               .saturated = n + 3,
+                              .by_cpu = n + 4,
                               .quant_bound = next_figure(),
                               .time_ns = next_figure()};
 }
@@ -183,9 +184,9 @@ static void incomplete_json_is_refused(void **state) {
     fill(&filled);
     json_t *json = mp_verdict_to_json(&filled);
     mp_verdict_free(&filled);
-    /* 23 keys at the top, and the phases; the stages and end_to_end with 25; names of stages; the checks with
+    /* 23 keys at the top, and the phases; the stages and end_to_end with 26; names of stages; the checks with
      * 3 and their names; a pair with 8: each tried twice */
-    assert_int_equal(refuse_each(json, json), 2 * (23 + MP_PHASE_COUNT + (MP_STAGE_COUNT + 1) * 25 +
+    assert_int_equal(refuse_each(json, json), 2 * (23 + MP_PHASE_COUNT + (MP_STAGE_COUNT + 1) * 26 +
                                                    MP_STAGE_COUNT + MP_CHECK_COUNT * (3 + 1) + 8));
     assert_int_equal(mp_verdict_from_json(json, &v, &err), MP_OK); /* it was put together again */
     mp_verdict_free(&v);

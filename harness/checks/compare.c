@@ -250,7 +250,22 @@ out:
     return status;
 }
 
-/* What mp_space_row_digest gives for a row of the pattern. */
+/* A tensor's rows beside a pattern. Its digests, what mp_space_row_digest gives, are made once for each byte
+ * of the pattern that a row may begin with. */
+typedef struct pattern_rows {
+    const mp_trace *trace;
+    mp_tensor_id id;
+    unsigned char pattern[sizeof(uint32_t)];
+    bool made[sizeof(uint32_t)];
+    uint64_t digest[sizeof(uint32_t)];
+} pattern_rows;
+
+static pattern_rows rows_of(const mp_trace *trace, mp_tensor_id id, uint32_t pattern) {
+    pattern_rows p = {.trace = trace, .id = id};
+    memcpy(p.pattern, &pattern, sizeof pattern);
+    return p;
+}
+
 static uint64_t digest_of_pattern(const unsigned char *pattern, size_t size, size_t first, size_t bytes) {
     uint64_t digest = 0;
     unsigned char word[4];
@@ -263,17 +278,19 @@ static uint64_t digest_of_pattern(const unsigned char *pattern, size_t size, siz
 }
 
 /* Rows of packed codes may begin on any byte: the pattern's is that of the byte's place in the tensor. */
-static bool row_holds(const mp_trace *trace, mp_tensor_id id, int64_t row, uint32_t pattern) {
-    const mp_tensor *t = &trace->t[id];
-    const size_t bytes = mp_tensor_row_bytes(t), first = (size_t)row * bytes;
+static bool row_holds(pattern_rows *p, int64_t row) {
+    enum { SIZE = sizeof p->pattern };
+    const mp_tensor *t = &p->trace->t[p->id];
+    const size_t bytes = mp_tensor_row_bytes(t), first = (size_t)row * bytes, begin = first % SIZE;
     const unsigned char *data = t->data;
-    unsigned char expected[sizeof pattern];
-    memcpy(expected, &pattern, sizeof expected);
-    if (!data)
-        return trace->row_digest[id][row] == digest_of_pattern(expected, sizeof expected, first, bytes);
-    for (size_t i = first; i < first + bytes; i++)
-        if (data[i] != expected[i % sizeof expected]) return false;
-    return true;
+    if (!data) {
+        if (!p->made[begin]) p->digest[begin] = digest_of_pattern(p->pattern, SIZE, begin, bytes);
+        p->made[begin] = true;
+        return p->trace->row_digest[p->id][row] == p->digest[begin];
+    }
+    for (size_t i = 0; i < bytes && i < SIZE; i++)
+        if (data[first + i] != p->pattern[(begin + i) % SIZE]) return false;
+    return bytes <= SIZE || memcmp(data + first, data + first + SIZE, bytes - SIZE) == 0; /* and so on */
 }
 
 /* Where sorted_token_ids is not exposed nobody knows whose a row is, but how many may be written is known:
@@ -285,8 +302,9 @@ static int64_t rows_to_write(const int32_t *ids, int64_t slots, bool filtered_un
 }
 
 static int64_t rows_written(const mp_trace *trace, mp_tensor_id id, uint32_t poison) {
+    pattern_rows untouched = rows_of(trace, id, poison);
     int64_t count = 0;
-    for (int64_t r = 0; r < mp_tensor_rows(&trace->t[id]); r++) count += !row_holds(trace, id, r, poison);
+    for (int64_t r = 0; r < mp_tensor_rows(&trace->t[id]); r++) count += !row_holds(&untouched, r);
     return count;
 }
 
@@ -297,12 +315,13 @@ static bool rows_are_kept(const mp_case *c, const mp_contract *contract, mp_stag
     const mp_tensor_id id = mp_stage_output(c, stage);
     const bool cache = mp_tensors[id].rows == MP_ROWS_CACHE;
     const int64_t rows = mp_tensor_rows(&trace->t[id]), slots = mp_case_slots(c);
+    pattern_rows untouched = rows_of(trace, id, poison), zeros = rows_of(trace, id, 0);
     mp_slots_of_rows(cache ? row_of_slot : NULL, slots, slot_of, rows);
     for (int64_t r = 0; r < rows; r++) {
         const int64_t slot = slot_of[r];
         if (slot >= 0 && ids[slot] >= 0) continue;
         const mp_row_state state = slot < 0 ? contract->padding : contract->filtered[stage];
-        if (state == MP_ROW_ANYTHING || row_holds(trace, id, r, state == MP_ROW_ZERO ? 0 : poison)) continue;
+        if (state == MP_ROW_ANYTHING || row_holds(state == MP_ROW_ZERO ? &zeros : &untouched, r)) continue;
         snprintf(text, size, "%s: row %lld of %s %s, %s", mp_stage_name(stage), (long long)r,
                  mp_tensor_name(id), state == MP_ROW_ZERO ? "is not zeros" : "was written",
                  slot < 0 ? "a padding row" : "the row of a filtered slot");

@@ -16,6 +16,7 @@
  * and quant_act are judged by; of scales that it does not show, the largest possible. Errors of many terms
  * never all have their worst sign: max_ratio of a right subject is far below 1, a hundredth is usual. */
 #include "harness/judge/judge.h"
+#include "base/threads.h"
 #include "harness/judge/check_tokens.h"
 #include "harness/judge/span.h"
 #include "harness/phases.h"
@@ -90,7 +91,7 @@ static mp_status measure_window(const mp_judgement *j, const mp_tensor *exact, i
         const mp_status status = mp_ref_exact(j->c, j->in, j->engine, at, window.dim[0], &window, err);
         if (status != MP_OK) return status;
         const double *value = exact->data;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(window.dim[0], 4 * width))
         for (int64_t m = 0; m < window.dim[0]; m++)
             figures[at + m] = measure_token(got, (at + m) * width, value + m * width, width);
     }

@@ -3,6 +3,7 @@
 
 #include "base/clones.h"
 #include "base/maker.h"
+#include "base/threads.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -49,8 +50,8 @@ double mp_largest_magnitude(const mp_tensor *t, const bool *experts) {
     const uint64_t most = mp_encode_code(t->dtype, mp_dtype_format(t->dtype)->max_finite);
     const int bits = mp_dtype_bits(t->dtype);
     double largest = 0;
-    if (t->maker) return t->maker->most;
-#pragma omp parallel for reduction(max : largest) schedule(static)
+    if (t->maker) return t->maker->largest(t->maker, experts);
+#pragma omp parallel for reduction(max : largest) schedule(static) if (mp_worth_threads(rows, length / 4))
     for (int64_t r = 0; r < rows; r++) {
         const void *row = mp_tensor_row(t, r);
         double here = 0;
@@ -124,9 +125,10 @@ static bool row_is_onehot(const mp_operand *o, int64_t row) {
 int64_t mp_most_subnormals(const mp_operand *o, mp_dtype format) {
     const double smallest = ldexp(1.0, mp_dtype_format(format)->emin);
     const int64_t rows = mp_tensor_rows(o->codes);
+    const bool threads = mp_worth_threads(rows, 4 * mp_tensor_row_length(o->codes));
     int64_t most = 0;
     mp_tensor_make(o->codes, NULL);
-#pragma omp parallel for reduction(max : most) schedule(static)
+#pragma omp parallel for reduction(max : most) schedule(static) if (threads)
     for (int64_t r = 0; r < rows; r++) {
         const int64_t here = count_in_row(o, r, is_smaller, smallest, INT64_MAX);
         most = here > most ? here : most;

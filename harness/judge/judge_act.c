@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The activation against float64. */
 #include "harness/judge/screened_rows.h"
+#include "base/threads.h"
 #include "harness/judge/span.h"
 #include "ref/activation.h"
 #include "ref/engine.h"
@@ -111,7 +112,7 @@ mp_status mp_judge_stage_act(const mp_judgement *j, mp_error *err) {
     if (status != MP_OK) return status;
     status = screen(&act, err);
     if (status == MP_OK) {
-#pragma omp parallel
+#pragma omp parallel if (mp_worth_threads(mp_case_slots(j->c), 20 * j->c->N))
         {
             mp_measure part;
             mp_stage_judge_part(s, &part);
@@ -143,7 +144,7 @@ mp_status mp_propagate_act(mp_span *j, const mp_balls *in, mp_balls *out, mp_err
     const mp_span_store_rule store = mp_span_store_rule_of(j, MP_ACT, dtype);
     const mp_status status = mp_span_balls(j, out, rows, N, err);
     if (status != MP_OK) return status;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 50 * N))
     for (int64_t t = 0; t < rows; t++) {
         if (ids[t] < 0) mp_balls_zero_row(out, t);
         for (int64_t n = 0; n < N && ids[t] >= 0; n++) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sum over topk against float64. */
 #include "harness/judge/judge.h"
+#include "base/threads.h"
 #include "harness/judge/screened_rows.h"
 #include "harness/judge/span.h"
 #include "ref/combine.h"
@@ -78,7 +79,7 @@ mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
     if (status != MP_OK) return status;
     status = screen(&g, err);
     if (status == MP_OK) {
-#pragma omp parallel
+#pragma omp parallel if (mp_worth_threads(j->c->M, 4 * j->c->topk * j->c->K))
         {
             mp_measure part;
             mp_stage_judge_part(s, &part);
@@ -122,7 +123,7 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
                            beside = mp_combine_range_of(c, j->beside ? j->beside : contract);
     const mp_status status = mp_span_balls(j, out, c->M, K, err);
     if (status != MP_OK) return status;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(c->M, 4 * topk * K))
     for (int64_t m = 0; m < c->M; m++)
         for (int64_t k = 0; k < K; k++) {
             mp_sum sum = {.shared = mp_combine_shared(&j->t[MP_SHARED_OUTPUT], m, k)};

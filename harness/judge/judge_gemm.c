@@ -3,6 +3,7 @@
 #include "harness/judge/span.h"
 
 #include "base/clones.h"
+#include "base/threads.h"
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
 #include "harness/judge/flushed.h"
@@ -88,6 +89,7 @@ typedef struct gemm_judge {
     mp_stage_gemm gemm;
     mp_gemm_rule rule;
     mp_screened screened;
+    bool measured; /* by the engine, which visits what the CPU is to measure */
 } gemm_judge;
 
 static void expect(const gemm_judge *g, double acc, double mass, const mp_gemm_scales *s, int64_t expert,
@@ -197,6 +199,7 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
         mp_stage_judge_add_sums(s, slot, sums);
     }
     if (!tile->value) mp_screened_count(&g->screened, tile->count);
+    if (tile->value && g->measured) part.f.by_cpu += tile->count * tile->n;
     mp_stage_judge_merge(s, &part);
 }
 
@@ -249,8 +252,9 @@ static mp_status measure(gemm_judge *g, mp_error *err) {
                                    .stored = mp_stored_as(g->s.got->dtype, g->s.rounded),
                                    .rule = g->rule};
     mp_status status = MP_EUNSUPPORTED;
-    if (engine->measure_gemm && !g->s.picture)
-        status = engine->measure_gemm(engine, p, &screen, judge_tile, g, err);
+    g->measured = engine->measure_gemm && !g->s.picture;
+    if (g->measured) status = engine->measure_gemm(engine, p, &screen, judge_tile, g, err);
+    g->measured = false;
     if (status == MP_EUNSUPPORTED) return mp_gemm_float64(engine, p, true, judge_tile, g, err);
     return status == MP_OK ? mp_screened_end(&g->screened, engine->name(engine), err) : status;
 }
@@ -304,8 +308,9 @@ static void collect(void *ctx, const mp_gemm_tile *tile) {
 
 /* An upper bound of the magnitudes of what the subject has there. */
 static double largest_ball(const mp_balls *b) {
+    const bool threads = mp_worth_threads(b->rows, 4 * b->width);
     double largest = 0;
-#pragma omp parallel for reduction(max : largest) schedule(static)
+#pragma omp parallel for reduction(max : largest) schedule(static) if (threads)
     for (int64_t i = 0; i < b->rows * b->width; i++) {
         const double reach = fabs(*mp_ball_at(&b->value, i)) + (b->exact ? 0 : *mp_ball_at(&b->sure, i));
         if (isfinite(reach) && reach > largest) largest = reach;
@@ -376,7 +381,7 @@ static mp_span_bound bound_sums(mp_span *j, const mp_contract *of, mp_stage stag
 /* What no tile brings: all of slots that are left out, and the radii of exact sums. */
 static void zero_what_is_not_summed(const mp_gemm_problem *p, const mp_span_sums *sums) {
     const mp_balls *acc = &sums->acc;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(acc->rows, acc->width))
     for (int64_t t = 0; t < acc->rows; t++) {
         if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0) {
             if (!p->radii) mp_balls_zero_radii(acc, t);
@@ -453,7 +458,7 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
                                               &gemm.epilogue);
     const mp_span_store_rule store = mp_span_store_rule_of(j, stage, dtype);
     *out = sums.acc;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 20 * width))
     for (int64_t t = 0; t < (status == MP_OK ? rows : 0); t++)
         for (int64_t n = 0; n < width && ids[t] >= 0; n++) {
             const int64_t i = t * width + n;

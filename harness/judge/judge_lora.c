@@ -13,6 +13,7 @@
  *
  * c, h and in are what the subject has there. Rows without an adapter are c, exactly. */
 #include "cases/graph_tables.h"
+#include "base/threads.h"
 #include "cases/lora.h"
 #include "harness/judge/flushed.h"
 #include "harness/judge/judge.h"
@@ -31,8 +32,9 @@ typedef struct lora_judge {
 
 /* The largest finite magnitude among the elements. */
 static double largest_magnitude(const mp_tensor *t) {
+    const bool threads = mp_worth_threads(mp_tensor_count(t), 4);
     double largest = 0;
-#pragma omp parallel for reduction(max : largest) schedule(static)
+#pragma omp parallel for reduction(max : largest) schedule(static) if (threads)
     for (int64_t i = 0; i < mp_tensor_count(t); i++) {
         const double value = fabs(mp_decode(t->dtype, t->data, i));
         if (isfinite(value) && value > largest) largest = value;

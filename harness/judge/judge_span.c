@@ -24,6 +24,7 @@
  * quadrature to random. What may overflow on the way has no bound: such elements are left out. */
 #include "harness/judge/span.h"
 
+#include "base/threads.h"
 #include "cases/graph_tables.h"
 #include "harness/answers.h"
 #include "harness/judge/judge.h"
@@ -95,7 +96,7 @@ static mp_status gather(mp_span *j, mp_tensor_id id, mp_balls *b, mp_error *err)
                   rows = tokens ? j->part.M : mp_case_slots(&j->part),
                   first = tokens ? j->first_token : j->first_token * topk;
     const mp_status status = mp_balls_take(&j->pool, b, rows, width, MP_RADII_NONE, err);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 4 * width))
     for (int64_t r = 0; r < (status == MP_OK ? rows : 0); r++) {
         const int64_t row = cache ? judgement->map.cache_row[first + r] : first + r;
         if (row < 0)
@@ -139,7 +140,7 @@ static void measure(void *ctx, mp_span *j, const mp_balls *out, int64_t first_ro
     mp_stage_judge *s = ctx;
     const int32_t *ids = j->j->t[MP_TOPK_IDS].data;
     const bool slots = mp_stage_rows_are_slots(j->last);
-#pragma omp parallel
+#pragma omp parallel if (mp_worth_threads(out->rows, 20 * out->width))
     {
         mp_measure part;
         mp_stage_judge_part(s, &part);

@@ -34,6 +34,7 @@ void mp_measure_merge(mp_measure *into, const mp_measure *from) {
     f->compared += g->compared;
     f->failed += g->failed;
     f->bit_equal += g->bit_equal;
+    f->by_cpu += g->by_cpu;
     f->max_abs = sticky_max(f->max_abs, g->max_abs);
     if (g->worst_index >= 0 && worse(g->max_ratio, g->worst_index, f)) {
         f->worst_index = g->worst_index;
@@ -282,16 +283,20 @@ void mp_measure_figures(mp_measure *m, int64_t index, const mp_row_figures *from
     mp_measure_merge(m, &part);
 }
 
-/* fp64's roundings do not fit the additions above, and blocks with anything special go element by element. */
+/* fp64's roundings do not fit the additions above, nor do integers', and blocks with anything special go
+ * element by element. Where stores saturate nothing is special up to the largest number: none of it becomes
+ * Inf. */
 void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index,
                     int64_t n, const double *value, const double *error, bool rounded, uint32_t poison,
                     double sums[3]) {
-    const mp_stored stored = mp_stored_as(dtype, rounded);
+    mp_stored stored = mp_stored_as(dtype, rounded);
     block b;
+    if (m->overflow == MP_OVERFLOW_SATURATE)
+        stored.large = nextafter(mp_dtype_format(dtype)->max_finite, (double)INFINITY);
     for (int64_t first = 0; first < n; first += BLOCK) {
         const int here = n - first < BLOCK ? (int)(n - first) : BLOCK;
         b.plain = 0;
-        if (dtype != MP_FP64) {
+        if (dtype != MP_FP64 && !mp_dtype_is_integer(dtype)) {
             mp_decode_row(dtype, data, position + first, here, b.got);
             measure_block(&b, &stored, here, value + first, error + first);
         }

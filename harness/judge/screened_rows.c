@@ -37,7 +37,8 @@ static void choose(mp_screened_rows *x, const mp_stage_judge *s, uint64_t which)
 
 mp_status mp_screened_rows_take(mp_screened_rows *x, const mp_stage_judge *s, mp_status status,
                                 uint64_t which, const mp_error *own, mp_error *err) {
-    if (status == MP_OK) choose(x, s, which);
+    x->measured = status == MP_OK;
+    if (x->measured) choose(x, s, which);
     if (status == MP_EUNSUPPORTED) memset(x->mark, HERE, (size_t)s->rows);
     if (status == MP_OK || status == MP_EUNSUPPORTED) return MP_OK;
     if (err) *err = *own;
@@ -49,6 +50,7 @@ void mp_screened_rows_judge(mp_screened_rows *x, mp_stage_judge *s, int64_t row,
     const int64_t index = row * s->width;
     double *sums = s->sums + row * 3, own_sums[3] = {0, 0, 0};
     mp_measure own;
+    if (x->measured && x->mark[row] != THERE) part->f.by_cpu += s->width;
     if (!x->mark || x->mark[row] == HERE) {
         judge(ctx, row, part, sums);
     } else if (x->mark[row] == THERE) {

@@ -16,6 +16,7 @@ typedef struct mp_screened_rows {
     mp_row_figures *figures; /* of all rows, for the engine to fill in */
     unsigned char *mark;     /* which of them count */
     mp_screened screened;
+    bool measured; /* by the engine */
 } mp_screened_rows;
 
 /* Room for the figures of the stage's rows. Freed by the caller, after an error too. MP_EMEMORY. */

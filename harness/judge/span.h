@@ -6,14 +6,9 @@
 
 #include "harness/judge/balls.h"
 #include "harness/judge/judge_stage.h"
+#include "harness/judge/strangers.h"
 
 #include <math.h>
-
-/* Codes, or scales, that the quantiser cannot have given; the first of them by its place. */
-typedef struct mp_strangers {
-    int64_t count, first, column;
-    double got, low, high;
-} mp_strangers;
 
 /* What the largest magnitude of numbers within their radii may be, NaN left out; unknown: beside these there
  * is one that may be anything. */

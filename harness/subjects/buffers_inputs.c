@@ -6,6 +6,8 @@
 #include "cases/deferred.h"
 #include "kernels/cuda.h"
 
+#include <stdlib.h>
+
 static void note_digest(mp_buffers *b, int id, const mp_region *region) {
     b->digest[id] = region->digest;
     if (!b->copy[id]) return;
@@ -116,6 +118,20 @@ static mp_status place_input(mp_buffers *b, int id, const mp_inputs *in, const m
     return wrote;
 }
 
+/* A judge bounds sums by the largest numbers of weights, which the host has not got: they are looked for
+ * where the subject reads them. */
+static mp_status find_largest(const mp_buffers *b, int id, const mp_tensor *from, mp_error *err) {
+    if (mp_tensors[id].rows != MP_ROWS_WHOLE || !mp_deferred_lacks_largest(from) ||
+        !mp_cuda_fills(b->space) || mp_lies_elsewhere(&b->place[id]))
+        return MP_OK;
+    unsigned *magnitude = malloc((size_t)from->dim[0] * sizeof *magnitude);
+    if (!magnitude) return mp_fail(err, MP_EMEMORY, "no memory for %lld numbers", (long long)from->dim[0]);
+    mp_status status = mp_cuda_largest(b->space, &b->t[id], mp_deferred_normal(from), magnitude, err);
+    if (status == MP_OK) status = mp_deferred_take_largest(from, magnitude, err);
+    free(magnitude);
+    return status;
+}
+
 mp_status mp_place_inputs(mp_buffers *b, const mp_inputs *in, const mp_tensor given[MP_TENSOR_COUNT],
                           mp_error *err) {
     const mp_space *space = b->space;
@@ -133,6 +149,7 @@ mp_status mp_place_inputs(mp_buffers *b, const mp_inputs *in, const mp_tensor gi
                                       err);
         } else if (mp_has_buffer(b, id)) {
             status = place_input(b, id, in, &given[id], &written, err);
+            if (status == MP_OK) status = find_largest(b, id, &given[id], err);
         } else {
             mp_tensor_make(&given[id], NULL); /* handed over as it lies */
         }

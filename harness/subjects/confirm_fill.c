@@ -23,6 +23,8 @@ mp_status mp_confirm_fill(const mp_subject *subject, const mp_case *c, const mp_
                            "%016llx",
                            mp_tensor_name((mp_tensor_id)id), (unsigned long long)copy->digest,
                            (unsigned long long)expected);
+        const mp_status status = mp_deferred_confirm_largest(t, err);
+        if (status != MP_OK) return status;
     }
     return MP_OK;
 }

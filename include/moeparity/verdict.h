@@ -67,8 +67,11 @@ typedef struct mp_stage_figures {
     int64_t compared;  /* elements */
     int64_t failed;    /* elements beyond their bound */
     int64_t bit_equal; /* elements that equal the rounded float64 result as numbers: 0 is -0 */
-    double max_abs;    /* max |subject - float64|; NaN-sticky */
-    double max_ratio;  /* max error/bound; NaN-sticky; > 1 fails */
+    /* Where a device measures the stage: elements that the CPU has measured itself, which are samples, and
+     * what is special or fails. All of them where the device is no good. 0 where no device measures. */
+    int64_t by_cpu;
+    double max_abs;   /* max |subject - float64|; NaN-sticky */
+    double max_ratio; /* max error/bound; NaN-sticky; > 1 fails */
     /* max over the elements of the least error that the value before the last rounding can have had, over the
      * bound of that error; NaN-sticky. error/bound is near 1 wherever one rounding to a short format is most
      * of the bound: this is not, and shows a drift long before it fails. */

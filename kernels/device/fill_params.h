@@ -12,4 +12,13 @@ typedef struct mp_fill_params {
     mp_normal normal;
 } mp_fill_params;
 
+/* Of matrices that lie one behind the other the largest mp_normal_magnitude of each. */
+typedef struct mp_largest_params {
+    MP_DEVICE_POINTER(unsigned char) data; /* at a multiple of 16 bytes */
+    MP_DEVICE_POINTER(unsigned) largest;   /* [matrices], zeroed */
+    unsigned long long bytes;              /* of a matrix: whole codes */
+    long long matrices;
+    mp_normal normal;
+} mp_largest_params;
+
 #endif

@@ -4,8 +4,8 @@
 
 #include "kernels/device/gemm_frame.cuh"
 
-// Warps share the block as a grid of warp tiles as square as possible, none below 16x16; warps left over only
-// help copying.
+// Warps share the block as a grid of warp tiles as square as possible, whose sides are multiples of 16; warps
+// left over only help copying.
 struct warp_grid {
     int m, n;
 };
@@ -13,9 +13,9 @@ __device__ constexpr warp_grid make_warp_grid() {
     warp_grid g = {1, 1};
     while (g.m * g.n < WARPS) {
         const int tile_m = BLOCK_M / g.m, tile_n = BLOCK_N / g.n;
-        if (tile_n > 16 && (tile_n > tile_m || tile_m == 16))
+        if (tile_n > 16 && (tile_n > tile_m || tile_m % 32))
             g.n *= 2;
-        else if (tile_m > 16)
+        else if (tile_m % 32 == 0)
             g.m *= 2;
         else
             break;

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 // Grouped GEMM by wgmma, on sm_90a: bf16, fp16, and codes of 8 bits, e4m3 or int8.
 //
-// -DBLOCK_M, -DBLOCK_N, -DBLOCK_K, -DWARPS, -DSTAGES, -DDTYPE, -DA_DTYPE, -DW_DTYPE as in gemm_frame.cuh, of
-// which it uses row tables and formats; -DWARPS warps multiply. -DA_SCALE, -DW_SCALE, -DGROUP as in
-// gemm_codes.cu; GROUP is 0 or 128. -DCLUSTER: blocks that have neighbouring blocks of rows.
+// -DBLOCK_M, -DBLOCK_N, -DBLOCK_K, -DWARPS, -DSTAGES, -DDTYPE, -DA_DTYPE, -DW_DTYPE as in gemm_frame.cuh,
+// of which it uses row tables and formats; -DWARPS warps multiply. -DA_SCALE, -DW_SCALE, -DGROUP as in
+// gemm_codes.cu; GROUP is 0 or 128. -DCLUSTER: blocks that have blocks of rows together. -DROWS_FIRST: a
+// block of many rows is multiplied with a first, and n is a multiple of 8.
 //
 // The 64 rows of an instruction are rows of w, and sorted rows of a are its columns, of which it takes 16 to
-// 128. So a block of few rows costs what it has, and what tokens leave together, columns of out, lies in
+// 144. So a block of few rows costs what it has, and what tokens leave together, columns of out, lies in
 // different rows of the sums: they are transposed on their way out. Blocks of 128 rows, by eight warps, have
 // a first as soon as more than 64 are there: an instruction then takes all columns of the tile, so that the
 // operands are read the fewest times from shared memory, which takes power too.
@@ -19,11 +20,13 @@
 // Every output has one accumulator that takes k in ascending order, as in gemm_frame.cuh, and the bits of
 // bf16, fp16 and int8 are those of mma.sync. Of e4m3 they are those of the unit for fp8, with groups of 32.
 #include "kernels/device/gemm_wgmma_copy.cuh"
+#include "kernels/device/gemm_wgmma_plan.cuh"
 #include "kernels/device/gemm_wgmma_store.cuh"
 
 // Rows that wgmma is given for so many, where w stands first.
 __device__ __forceinline__ int rows_multiplied(int rows) {
-    return BLOCK_M > 96 && rows > 96   ? 128
+    return BLOCK_M > 128 && rows > 128 ? 144
+           : BLOCK_M > 96 && rows > 96 ? 128
            : BLOCK_M > 64 && rows > 64 ? 96
            : BLOCK_M > 32 && rows > 32 ? 64
            : BLOCK_M > 16 && rows > 16 ? 32
@@ -71,6 +74,10 @@ __device__ __forceinline__ void consume(const mp_gemm_params &p, shared_memory &
         else if (multiplied > 64)
             MULTIPLY(true, BLOCK_N);
 #elif BLOCK_M > 64
+#if BLOCK_M > 128
+        else if (multiplied == 144)
+            MULTIPLY(false, 144);
+#endif
         else if (multiplied == 128)
             MULTIPLY(false, 128);
         else if (multiplied == 96)

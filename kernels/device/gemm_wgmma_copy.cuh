@@ -1,75 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// The grouped GEMM by wgmma (gemm_wgmma.cu): the warp that plans, and those that copy.
+// The grouped GEMM by wgmma (gemm_wgmma.cu): the warps that copy.
 #pragma once
 
 #include "kernels/device/gemm_copy.cuh"
 #include "kernels/device/gemm_wgmma_memory.cuh"
 
-// A tile that is planned: what has to be read from memory before its tables can be filled.
-struct planned_tile {
-    tile_place place;
-    int expert, neighbour;
-    block_slots<32> sorted;
-
-    __device__ __forceinline__ void read(const mp_gemm_params &p, const slot_list &slots,
-                                         const tile_walk &walk) {
-        place = walk.place();
-        expert = expert_of(slots, place.block_m);
-        neighbour = CLUSTER > 1 ? expert_of(slots, place.block_m ^ 1) : -1;
-        sorted.read(p, slots, place.block_m, threadIdx.x % 32);
-    }
-};
-
-// Fills the tables of tiles, ahead of those who read them. Where tiles take a microsecond, what they need is
-// longer on its way: of the next one it is read before this one is waited for.
-__device__ __forceinline__ void plan(const mp_gemm_params &p, shared_memory &shared, const slot_list &slots,
-                                     int blocks_n) {
-    const int lane = threadIdx.x % 32;
-    ring<TABLES> table = {0, 0};
-    planned_tile next;
-    tile_walk walk(p, slots.blocks_m, blocks_n);
-    if (walk.goes_on()) next.read(p, slots, walk);
-    while (walk.goes_on()) {
-        const planned_tile tile = next;
-        walk.next();
-        if (walk.goes_on()) next.read(p, slots, walk);
-        tile_table &t = shared.tables[table.at];
-        wait_for(&shared.table_empty[table.at], table.parity ^ 1);
-        const int count = __reduce_max_sync(
-            0xFFFFFFFF, tile.sorted.fill(p, slots, tile.place.block_m, tile.expert, t.rows, lane));
-#if defined(W_SCALE) && !GROUP
-        __syncwarp();
-        const block b = {p, t.rows, nullptr, tile.place.n0, tile.expert};
-        for (int row = lane; row < BLOCK_M; row += 32) t.a_scale[row] = scale_of_row(b, row, 0);
-#if ROWS_FIRST
-        for (int n = lane; n < BLOCK_N && tile.expert >= 0; n += 32)
-            t.w_scale[n] = scale_of_column(b, tile.place.n0 + n, 0);
-#endif
-#endif
-        if (lane == 0) {
-            t.expert = tile.expert;
-            t.neighbour = tile.neighbour;
-            t.n0 = tile.place.n0;
-            t.count = count;
-        }
-        arrive(&shared.table_full[table.at]);
-        table.next();
-    }
-}
-
-// A stage's tile of w. Where the neighbour multiplies the same, each copies its part for both.
+// A stage's tile of w, in boxes of BOX_ROWS. Where the neighbour multiplies the same, each copies its part
+// for both.
 __device__ __forceinline__ void copy_tile(const mp_gemm_params &p, unsigned char *to, int step, int n0,
                                           int expert, bool share, mbarrier *full) {
-    constexpr int ROWS = BLOCK_N / CLUSTER;
 #pragma unroll
     for (int slice = 0; slice < SLICES; slice++)
 #pragma unroll
-        for (int part = 0; part < CLUSTER; part++) {
-            unsigned char *at = to + slice * W_SLICE + part * ROWS * 128;
-            const int k = (step * SLICES + slice) * 128, n = n0 + part * ROWS;
+        for (int part = 0; part < BLOCK_N / BOX_ROWS; part++) {
+            unsigned char *at = to + slice * W_SLICE + part * BOX_ROWS * 128;
+            const int k = (step * SLICES + slice) * 128, n = n0 + part * BOX_ROWS;
             if (!share)
                 copy_box(at, &p.w_map, k, n, expert, full);
-            else if (part == cluster_rank())
+            else if (part % CLUSTER == cluster_rank())
                 copy_box_to_all(at, &p.w_map, k, n, expert, full, (1 << CLUSTER) - 1);
         }
 }

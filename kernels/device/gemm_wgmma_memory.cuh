@@ -11,20 +11,21 @@
 #define GROUP 0
 #endif
 
-#define ROWS_FIRST (BLOCK_M == 128 && WARPS == 8) // whether a stands first where a block has many rows
-constexpr int CONSUMERS = WARPS / 4;              // warpgroups that multiply; one more plans and copies
+constexpr int CONSUMERS = WARPS / 4; // warpgroups that multiply; one more plans and copies
 constexpr int PRODUCER_THREADS = 128, COPY_THREADS = 64; // two warps copy rows, one w, and one plans
 constexpr int GROUPS = BLOCK_N / (64 * CONSUMERS); // of 64 columns that a warpgroup has where w stands first
 constexpr int SUMS = BLOCK_M * BLOCK_N / THREADS;  // of a thread
 constexpr int SLICE_K = 1024 / bits_of(A_DTYPE);   // elements in 128 bytes
 constexpr int SLICES = BLOCK_K / SLICE_K;
 constexpr int A_SLICE = BLOCK_M * 128, W_SLICE = BLOCK_N * 128;
+constexpr int BOX_ROWS = ROWS_FIRST ? 64 : BLOCK_N / CLUSTER; // of a box of the tensor map of w
 static_assert(WARPS % 4 == 0 && BLOCK_N % (64 * CONSUMERS) == 0 && BLOCK_K % SLICE_K == 0 &&
                   STAGE_BYTES == SLICES * (A_SLICE + W_SLICE),
               "whole warpgroups, and whole slices");
 
 // Results on their way out: STAGED tokens by 64 columns of a warpgroup, padded against bank conflicts.
-constexpr int STAGED = BLOCK_M < 64 ? BLOCK_M : 64, STAGED_PITCH = 72;
+constexpr int STAGED = BLOCK_M < 64 ? BLOCK_M : BLOCK_M % 64 ? 48 : 64, STAGED_PITCH = 72;
+static_assert(BLOCK_M % STAGED == 0, "so many tokens each time");
 constexpr int TABLES = 3; // one is read by each of the roles
 #if GROUP
 static_assert(SLICES == 1 && GROUP == BLOCK_K, "a stage is a group");

@@ -61,25 +61,37 @@ __device__ __forceinline__ void arrive_in(mbarrier *b, unsigned rank) {
                  : "memory");
 }
 
-// The same as copy_box, into the same place of every block in the mask, and for its barrier.
-__device__ __forceinline__ void copy_box_to_all(void *to, const mp_tensor_map *map, int k, int n, int e,
-                                                mbarrier *b, unsigned short mask) {
-    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes"
-                 ".multicast::cluster [%0], [%1, {%2, %3, %4}], [%5], %6;" ::"r"(shared_address(to)),
-                 "l"(map), "r"(k), "r"(n), "r"(e), "r"(shared_address(b)), "h"(mask)
-                 : "memory");
-}
-
 // Reads a tensor map, before the first copy needs it.
 __device__ __forceinline__ void prefetch_map(const mp_tensor_map *map) {
     asm volatile("prefetch.tensormap [%0];" ::"l"(map) : "memory");
 }
 
+// Where rows of the map's boxes are interleaved (kernels/stage/gemm.c), it has dimensions for the two rows of
+// a pair, for eights of rows, and for the pairs of an eight.
+#define COPY_OF_TENSOR(d) "cp.async.bulk.tensor." d ".shared::cluster.global.mbarrier::complete_tx::bytes"
+#if ROWS_FIRST
+#define COPY_OF_MAP COPY_OF_TENSOR("5d")
+#define PLACE_IN_MAP "{%2, 0, %3, 0, %4}"
+#define ROW_OF_MAP(n) ((n) / 8)
+#else
+#define COPY_OF_MAP COPY_OF_TENSOR("3d")
+#define PLACE_IN_MAP "{%2, %3, %4}"
+#define ROW_OF_MAP(n) (n)
+#endif
+
 // Copies the box of a tensor map that begins at byte k of row n of matrix e.
 __device__ __forceinline__ void copy_box(void *to, const mp_tensor_map *map, int k, int n, int e,
                                          mbarrier *b) {
-    asm volatile("cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes "
-                 "[%0], [%1, {%2, %3, %4}], [%5];" ::"r"(shared_address(to)),
-                 "l"(map), "r"(k), "r"(n), "r"(e), "r"(shared_address(b))
+    asm volatile(COPY_OF_MAP " [%0], [%1, " PLACE_IN_MAP "], [%5];" ::"r"(shared_address(to)), "l"(map),
+                 "r"(k), "r"(ROW_OF_MAP(n)), "r"(e), "r"(shared_address(b))
+                 : "memory");
+}
+
+// The same, into the same place of every block in the mask, and for its barrier.
+__device__ __forceinline__ void copy_box_to_all(void *to, const mp_tensor_map *map, int k, int n, int e,
+                                                mbarrier *b, unsigned short mask) {
+    asm volatile(COPY_OF_MAP ".multicast::cluster [%0], [%1, " PLACE_IN_MAP
+                             "], [%5], %6;" ::"r"(shared_address(to)),
+                 "l"(map), "r"(k), "r"(ROW_OF_MAP(n)), "r"(e), "r"(shared_address(b)), "h"(mask)
                  : "memory");
 }

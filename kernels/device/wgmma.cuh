@@ -70,6 +70,7 @@ typedef float product_sum;
 #define WGMMA_NUMBERS_64 WGMMA_NUMBERS_32 ", " WGMMA_8_2 ", " WGMMA_8_3
 #define WGMMA_NUMBERS_96 WGMMA_NUMBERS_64 ", " WGMMA_8_4 ", " WGMMA_8_5
 #define WGMMA_NUMBERS_128 WGMMA_NUMBERS_96 ", " WGMMA_8_6 ", " WGMMA_8_7
+#define WGMMA_NUMBERS_144 WGMMA_NUMBERS_128 ", " WGMMA_8_8
 #define WGMMA_NUMBERS_256                                                                           \
     WGMMA_NUMBERS_128 ", " WGMMA_8_8 ", " WGMMA_8_9 ", " WGMMA_8_10 ", " WGMMA_8_11 ", " WGMMA_8_12 \
                       ", " WGMMA_8_13 ", " WGMMA_8_14 ", " WGMMA_8_15
@@ -82,6 +83,7 @@ typedef float product_sum;
 #define WGMMA_SUMS_64(io) WGMMA_SUMS_32(io), WGMMA_8(io, 2), WGMMA_8(io, 3)
 #define WGMMA_SUMS_96(io) WGMMA_SUMS_64(io), WGMMA_8(io, 4), WGMMA_8(io, 5)
 #define WGMMA_SUMS_128(io) WGMMA_SUMS_96(io), WGMMA_8(io, 6), WGMMA_8(io, 7)
+#define WGMMA_SUMS_144(io) WGMMA_SUMS_128(io), WGMMA_8(io, 8)
 #define WGMMA_SUMS_256(io)                                                                                 \
     WGMMA_SUMS_128(io), WGMMA_8(io, 8), WGMMA_8(io, 9), WGMMA_8(io, 10), WGMMA_8(io, 11), WGMMA_8(io, 12), \
         WGMMA_8(io, 13), WGMMA_8(io, 14), WGMMA_8(io, 15)
@@ -100,6 +102,7 @@ typedef float product_sum;
     WGMMA(64, io, "32", "33", "34");  \
     WGMMA(96, io, "48", "49", "50");  \
     WGMMA(128, io, "64", "65", "66"); \
+    WGMMA(144, io, "72", "73", "74"); \
     WGMMA(256, io, "128", "129", "130")
 
 // d += a b: 64 rows of a by N rows of b, 32 bytes of k. Lane l of warp w holds of
@@ -107,7 +110,7 @@ typedef float product_sum;
 // columns 8 j + 2 (l % 4) and the next.
 template <int N> __device__ __forceinline__ void add_products(product_sum *d, unsigned a, unsigned b) {
     constexpr int keep = 1;
-    static_assert(N == 16 || N == 32 || N == 64 || N == 96 || N == 128 || N == 256,
+    static_assert(N == 16 || N == 32 || N == 64 || N == 96 || N == 128 || N == 144 || N == 256,
                   "these instructions are written");
     WGMMA_ANY("+");
 }

@@ -31,9 +31,11 @@ static int64_t shared_bytes(const mp_gemm_request *r, int stages) {
     return stages * stage + r->tile.block_size_m * row_table;
 }
 
-/* Sums of the busiest thread, in warps that share the block as gemm_warps.cuh does. */
+/* Sums of the busiest thread, in warps that share the block as gemm_warps.cuh does: by halves, as long as
+ * these are multiples of 16. */
 static int accumulators(const mp_tile *tile) {
-    const int warp_tiles = tile->block_size_m / 16 * (tile->block_size_n / 16);
+    const int rows = tile->block_size_m / 16, parts = rows & -rows,
+              warp_tiles = parts * (tile->block_size_n / 16);
     const int warps = tile->num_warps < warp_tiles ? tile->num_warps : warp_tiles;
     return tile->block_size_m * tile->block_size_n / (32 * warps);
 }

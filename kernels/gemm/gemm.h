@@ -50,6 +50,8 @@ typedef struct mp_gemm {
     int cluster; /* 0: a block for each tile, and no tensor map. Else no more blocks than multiprocessors
                     share all tiles, so many of them as a cluster, and copy w by a tensor map in boxes of 128
                     bytes of k by BLOCK_SIZE_N / cluster rows */
+    bool w_interleaved; /* the boxes have 64 rows instead, in another order: the first two rows of each eight,
+                           then the next two of each, and so on */
 } mp_gemm;
 
 /* A thread has 255 registers, and unrolled code for thousands of spilled accumulators takes minutes to build:

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { SLICE_BYTES = 128, PRODUCER_THREADS = 128, TABLES = 3, MOST_SUMS = 128, MOST_ROWS = 128 };
+enum { SLICE_BYTES = 128, PRODUCER_THREADS = 128, TABLES = 3, MOST_SUMS = 128, MOST_ROWS = 144 };
 
 /* Of both operands; NULL: no instruction takes them. */
 static const mp_mma_instruction *instruction_of(const mp_gemm_request *r) {
@@ -20,18 +20,22 @@ static int element_bytes(const mp_gemm_request *r) {
     return r->codes.present ? 1 : 2;
 }
 
-/* Whether blocks of many rows are multiplied with a standing first: ROWS_FIRST on the device. */
-static bool rows_stand_first(const mp_tile *tile) {
-    return tile->block_size_m == 128 && tile->num_warps == 8;
+/* Whether blocks of many rows are multiplied with a standing first: ROWS_FIRST on the device. Rows of w are
+ * then interleaved by eights, and results stored so, of which rows of out are made. */
+static bool rows_stand_first(const mp_gemm_request *r) {
+    return r->tile.block_size_m == 128 && r->tile.num_warps == 8 && r->columns % 8 == 0;
 }
 
 /* What struct shared_memory of kernels/device/gemm_wgmma_memory.cuh has. */
 static int64_t shared_bytes(const mp_gemm_request *r, int stages) {
     const mp_tile *tile = &r->tile;
     const bool scaled = r->codes.present && r->codes.group == 0, in_groups = r->codes.group > 0;
-    const int64_t m = tile->block_size_m, staged_rows = m < 64 ? m : 64, staged_pitch = 72 * 2,
-                  row_table = 8 + 8 + 4, barrier = 8,
-                  scaled_columns = rows_stand_first(tile) ? tile->block_size_n : 0,
+    const int64_t m = tile->block_size_m,
+                  staged_rows = m < 64   ? m
+                                : m % 64 ? 48
+                                         : 64,
+                  staged_pitch = 72 * 2, row_table = 8 + 8 + 4, barrier = 8,
+                  scaled_columns = rows_stand_first(r) ? tile->block_size_n : 0,
                   table = m * row_table + 4 * 4 + (scaled ? 4 * (m + scaled_columns) : 0),
                   scales = in_groups ? 4 * (m + 4) : 0;
     const int64_t stage = (m + tile->block_size_n) * tile->block_size_k * element_bytes(r) + scales;
@@ -87,11 +91,14 @@ static const char *what_is_missing(const mp_gemm_request *r, const mp_device_lim
     if (!instruction_of(r)) return "bf16 or fp16, or both operands int8 or e4m3";
     if (r->atomic || r->adapters) return "results that are stored, of one list of slots";
     if (!mp_gemm_is_aligned(r)) return "rows that begin on 16 bytes, and are made of whole ones";
-    if (tile->block_size_m > MOST_ROWS) return "BLOCK_SIZE_M at most 128";
+    if (tile->block_size_m > MOST_ROWS) return "BLOCK_SIZE_M at most 144";
+    if (tile->block_size_m > MOST_SUMS && codes->group)
+        return "BLOCK_SIZE_M at most 128 with scales of groups";
     if (tile->num_warps != 4 && tile->num_warps != 8) return "num_warps 4 or 8";
     if (tile->block_size_n % (16 * tile->num_warps)) return "BLOCK_SIZE_N a multiple of 16 * num_warps";
     if (k_bytes % SLICE_BYTES) return "BLOCK_SIZE_K a multiple of 128 bytes";
-    if (sums_of(r) > MOST_SUMS) return "at most 128 sums a thread";
+    if (sums_of(r) > (tile->block_size_m > MOST_SUMS ? MOST_ROWS : MOST_SUMS))
+        return "at most 128 sums a thread, or 144 in as many rows";
     if (codes->group && (k_bytes != SLICE_BYTES || codes->group != SLICE_BYTES))
         return "BLOCK_SIZE_K 128, and as many codes to a scale";
     if (r->swizzled ||
@@ -126,8 +133,10 @@ bool mp_gemm_wgmma(const mp_gemm_request *asked, const mp_device_limits *limits,
     gemm->accumulators = sums_of(request);
     gemm->instruction = instruction_of(request);
     gemm->cluster = cluster_of(&request->tile);
+    gemm->w_interleaved = rows_stand_first(request);
     snprintf(gemm->kernel.options + strlen(gemm->kernel.options),
              sizeof gemm->kernel.options - strlen(gemm->kernel.options),
-             " -DTENSOR_MAP -DCLUSTER=%d -DSHARED_BYTES=%lld", gemm->cluster, (long long)gemm->shared_bytes);
+             " -DTENSOR_MAP -DCLUSTER=%d -DROWS_FIRST=%d -DSHARED_BYTES=%lld", gemm->cluster,
+             gemm->w_interleaved, (long long)gemm->shared_bytes);
     return true;
 }

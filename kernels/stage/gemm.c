@@ -10,18 +10,23 @@
 /* Rows that lie beyond n, and what lies beyond k, are zeros in shared memory. */
 static mp_status map_weights(const mp_driver *driver, const mp_gemm_request *r, const mp_gemm *gemm,
                              mp_gemm_params *p, mp_error *err) {
+    enum { PAIR = 2, PAIRS = 4, EIGHT = 8, BOX_EIGHTS = 8 };
+    typedef unsigned long long size;
     mp_status status = MP_OK;
-    const mp_dtype format = r->codes.present ? r->codes.w : r->dtype;
-    const unsigned long long element = mp_dtype_bytes(format, 1),
-                             dims[] = {(unsigned long long)p->k * element, (unsigned long long)p->n,
-                                       (unsigned long long)r->experts},
-                             strides[] = {(unsigned long long)p->w_row * element,
-                                          (unsigned long long)p->w_expert * element};
-    const unsigned box[] = {128, (unsigned)(gemm->tile.block_size_n / gemm->cluster), 1}, steps[] = {1, 1, 1};
-    MP_CU(cuTensorMapEncodeTiled(&p->w_map, CU_TENSOR_MAP_DATA_TYPE_UINT8, 3, (void *)(uintptr_t)p->w, dims,
-                                 strides, box, steps, CU_TENSOR_MAP_INTERLEAVE_NONE,
-                                 CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-                                 CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
+    const size element = mp_dtype_bytes(r->codes.present ? r->codes.w : r->dtype, 1),
+               row = (size)p->w_row * element, expert = (size)p->w_expert * element, k = (size)p->k * element,
+               n = (size)p->n, experts = (size)r->experts;
+    const size dims[] = {k, n, experts}, strides[] = {row, expert},
+               eights[] = {k, PAIR, n / EIGHT, PAIRS, experts},
+               eight_strides[] = {row, EIGHT * row, PAIR * row, expert};
+    const unsigned box[] = {128, (unsigned)(gemm->tile.block_size_n / gemm->cluster), 1},
+                   box_of_eights[] = {128, PAIR, BOX_EIGHTS, PAIRS, 1}, steps[] = {1, 1, 1, 1, 1};
+    const bool interleaved = gemm->w_interleaved;
+    MP_CU(cuTensorMapEncodeTiled(&p->w_map, CU_TENSOR_MAP_DATA_TYPE_UINT8, interleaved ? 5 : 3,
+                                 (void *)(uintptr_t)p->w, interleaved ? eights : dims,
+                                 interleaved ? eight_strides : strides, interleaved ? box_of_eights : box,
+                                 steps, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                                 CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE));
 out:
     return status;
 }

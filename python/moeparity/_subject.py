@@ -48,8 +48,8 @@ def subject(
                    case cannot be run, which is a SKIP
     tensors        "numpy", "torch" (on the host), "cuda" (torch on the GPU), "cupy". None: torch where the
                    function's module has torch imported (on the GPU if there is one), else numpy
-    block_size_m   the block to which align pads, a power of two in 16..256, or a function of the case. None:
-                   that of the tile
+    block_size_m   the block to which align pads, a power of two in 16..256, 144, or a function of the case.
+                   None: that of the tile
     """
     options = dict(
         name=name,

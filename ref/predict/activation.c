@@ -4,6 +4,7 @@
  * act(gate) is rounded to dtype if the contract says so, and the product is rounded once. Gate and up are
  * those of cache1, or, where the contract has one kernel do both stages, what gate_up does not store. */
 #include "base/clones.h"
+#include "base/threads.h"
 #include "ref/activation.h"
 #include "ref/engine.h"
 #include "ref/predict/activation_cuda.h"
@@ -93,7 +94,7 @@ mp_status mp_predict_activated(const mp_act_bits *b, const mp_tensor *out, mp_er
         const mp_status status = mp_special_unit_sm90(&r.unit, err);
         if (status != MP_OK) return status;
     }
-#pragma omp parallel
+#pragma omp parallel if (mp_worth_threads(b->slots, 2 * N))
     {
         float *in = malloc((size_t)(width + N) * sizeof *in);
         if (!in) {

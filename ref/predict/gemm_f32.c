@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/predict/gemm_f32.h"
 
+#include "base/threads.h"
+#include "cases/scheme.h"
 #include "ref/gemm_tasks.h"
 
 #include <stdlib.h>
@@ -32,9 +34,16 @@ static char *slabs_alloc(size_t bytes) {
     return memory;
 }
 
-/* One allocation for all buffers; the packed rows come first. NULL when there is no memory. */
-static char *workspace_create(const mp_gemm_f32_engine *e, int64_t K, workspace *s) {
-    const size_t panels = MP_SLAB_COLUMNS / (size_t)e->columns, rows = (size_t)e->rows * BLOCKS_AT_ONCE;
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* One allocation for all buffers, as large as any task of the problem needs; the packed rows come first. NULL
+ * when there is no memory. */
+static char *workspace_create(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, workspace *s) {
+    const int64_t N = p->w.codes->dim[1], K = p->w.codes->dim[2];
+    const size_t panels = (size_t)mp_blocks_of(min64(N, MP_SLAB_COLUMNS), e->columns),
+                 rows = (size_t)(e->rows * min64(mp_blocks_of(p->slots, e->rows), BLOCKS_AT_ONCE));
     const size_t bytes[] = {aligned(rows * e->row_bytes), aligned(panels * e->panel_bytes),
                             aligned((size_t)(e->rows * e->columns) * sizeof(float)),
                             rows * MP_SLAB_COLUMNS * sizeof(float), aligned((size_t)K * sizeof(float))};
@@ -103,10 +112,11 @@ mp_status mp_gemm_f32(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, con
     if (status != MP_OK) return status;
     mp_gemm_zero_filtered(p, out_row, out);
     bool failed = false;
-#pragma omp parallel if (tasks.count > 1)
+#pragma omp parallel if (tasks.count > 1 && \
+                         mp_worth_threads(p->slots, p->w.codes->dim[1] * p->w.codes->dim[2] / 8))
     {
         workspace s = {0};
-        char *memory = workspace_create(e, p->w.codes->dim[2], &s);
+        char *memory = workspace_create(e, p, &s);
         if (!memory) {
 #pragma omp atomic write
             failed = true;

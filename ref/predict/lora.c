@@ -3,6 +3,7 @@
  * or not, as the contract says, and added in float32, with one rounding to dtype. */
 #include "ref/lora.h"
 
+#include "base/threads.h"
 #include "ref/predict/gemm.h"
 #include "ref/predict/predict.h"
 
@@ -68,7 +69,7 @@ static mp_status expand(const mp_prediction *self, const mp_stage_call *call, mp
     status = mp_predict_gemm(&contract->expand, NULL, &g.problem, &g.epilogue, NULL, &d, err);
     if (status != MP_OK) goto out;
     if (contract->lora_rows == MP_LORA_ROWS_KEPT) mp_lora_keep_rows(&g);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(g.problem.slots, g.width))
     for (int64_t v = 0; v < g.problem.slots; v++)
         if (g.problem.topk_ids[v] >= 0 || contract->lora_rows == MP_LORA_ROWS_PLUS_ZERO) add_row(&g, &d, v);
 out:

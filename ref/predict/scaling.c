@@ -2,6 +2,7 @@
 #include "ref/predict/scaling.h"
 
 #include "base/clones.h"
+#include "base/threads.h"
 #include "ref/predict/blockscaled_gemm.h"
 #include "ref/predict/gemm.h"
 #include "ref/predict/matrixcore_gemm.h"
@@ -98,7 +99,7 @@ static mp_status make_numbers(const mp_operand *o, mp_dtype dtype, mp_tensor *ma
     mp_tensor_make(o->codes, NULL);
     const int64_t rows = mp_tensor_rows(made), length = mp_tensor_row_length(made);
     const mp_status status = mp_tensor_alloc(made, 0, err);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 4 * length))
     for (int64_t r = 0; r < (status == MP_OK ? rows : 0); r++)
         for (int64_t k = 0; k < length; k += PIECE) {
             const int64_t here = length - k < PIECE ? length - k : PIECE;
@@ -111,28 +112,40 @@ static mp_status make_numbers(const mp_operand *o, mp_dtype dtype, mp_tensor *ma
     return status;
 }
 
-mp_status mp_multiplied_create(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
-                               const mp_gemm_problem *problem, mp_multiplied *m, mp_error *err) {
+/* The operand in another format, whose numbers are still to be made. */
+static void plan_numbers(const mp_operand *o, mp_dtype dtype, mp_tensor *made, mp_operand *plain) {
+    *made = *o->codes;
+    made->data = NULL;
+    made->dtype = dtype;
+    plain->codes = made;
+}
+
+void mp_multiplied_plan(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
+                        const mp_gemm_problem *problem, mp_multiplied *m) {
     const int64_t K = problem->w.codes->dim[2];
-    *m = (mp_multiplied){.plain = *problem};
-    if (scheme == &mp_schemes[MP_SCHEME_NONE]) return MP_OK;
     const bool before = scheme->enters == MP_SCALES_BEFORE;
-    mp_status status = MP_OK;
+    *m = (mp_multiplied){.plain = *problem};
+    if (scheme == &mp_schemes[MP_SCHEME_NONE]) return;
     m->scaled = !before;
     m->per_tile = scheme->enters == MP_SCALES_PER_TILE;
     m->terms = contract->promotion > 0 ? contract->promotion : (K + 63) / 64 * 64; /* whole steps */
     m->plain.a = (mp_operand){.codes = problem->a.codes};
     m->plain.w = (mp_operand){.codes = problem->w.codes};
-    if (before && problem->a.scale) {
-        status = make_numbers(&problem->a, dtype, &m->a, err);
-        m->plain.a.codes = &m->a;
-    }
+    if (before && problem->a.scale) plan_numbers(&problem->a, dtype, &m->a, &m->plain.a);
     /* Codes that are numbers of the other operand's format. */
     const mp_dtype multiplied = m->plain.a.codes->dtype;
-    if (status == MP_OK && (before || m->plain.w.codes->dtype != multiplied)) {
-        status = make_numbers(before ? &problem->w : &m->plain.w, multiplied, &m->w, err);
-        m->plain.w.codes = &m->w;
-    }
+    if (before || m->plain.w.codes->dtype != multiplied)
+        plan_numbers(&problem->w, multiplied, &m->w, &m->plain.w);
+}
+
+mp_status mp_multiplied_create(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
+                               const mp_gemm_problem *problem, mp_multiplied *m, mp_error *err) {
+    mp_status status = MP_OK;
+    mp_multiplied_plan(contract, scheme, dtype, problem, m);
+    const mp_operand codes = {.codes = problem->w.codes};
+    if (m->plain.a.codes == &m->a) status = make_numbers(&problem->a, m->a.dtype, &m->a, err);
+    if (status == MP_OK && m->plain.w.codes == &m->w)
+        status = make_numbers(m->scaled ? &codes : &problem->w, m->w.dtype, &m->w, err);
     return status;
 }
 

@@ -36,6 +36,10 @@ typedef struct mp_multiplied {
 mp_status mp_multiplied_create(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
                                const mp_gemm_problem *problem, mp_multiplied *m, mp_error *err);
 void mp_multiplied_destroy(mp_multiplied *m);
+/* The same without numbers: formats and shapes alone are read of the problem, and nothing is to be
+ * destroyed. */
+void mp_multiplied_plan(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
+                        const mp_gemm_problem *problem, mp_multiplied *m);
 /* Arguments as mp_predict_scaled_gemm, whose operands are m: of slots of m->plain, or of some of them. */
 mp_status mp_predict_multiplied(const mp_gemm_contract *contract, const mp_multiplied *m,
                                 const mp_gemm_problem *problem, const mp_epilogue *epilogue,

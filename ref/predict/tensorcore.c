@@ -5,6 +5,7 @@
 #include "moeparity/dtype.h"
 #include "ref/predict/terms.h"
 
+#include <pthread.h>
 #include <string.h>
 
 const mp_term_format mp_tc_formats[MP_TC_INPUT_COUNT] = {
@@ -57,9 +58,19 @@ mp_tc_model mp_tc_step(const mp_tc_model *m) {
     return step;
 }
 
+/* Each fp8 code as fp16: exact. */
+static uint16_t fp16_of_e4m3[256], fp16_of_e5m2[256];
+
+static void convert_fp8_codes(void) {
+    for (uint32_t code = 0; code < 256; code++) {
+        fp16_of_e4m3[code] = (uint16_t)mp_encode_code(MP_FP16, mp_decode_code(MP_E4M3, code));
+        fp16_of_e5m2[code] = (uint16_t)mp_encode_code(MP_FP16, mp_decode_code(MP_E5M2, code));
+    }
+}
+
 static uint32_t step_code(mp_tc_input input, uint32_t code) {
-    if (!is_fp8(input)) return code;
-    return (uint32_t)mp_encode_code(MP_FP16, mp_decode_code(input == MP_TC_E4M3 ? MP_E4M3 : MP_E5M2, code));
+    if (input == MP_TC_E4M3) return fp16_of_e4m3[code & 0xFF];
+    return input == MP_TC_E5M2 ? fp16_of_e5m2[code & 0xFF] : code;
 }
 
 static uint32_t add_float32(uint32_t x, uint32_t y) {
@@ -68,10 +79,12 @@ static uint32_t add_float32(uint32_t x, uint32_t y) {
 }
 
 static uint32_t dot_add_reordered(const mp_tc_model *m, const uint32_t *a, const uint32_t *b, uint32_t c) {
+    static pthread_once_t converted = PTHREAD_ONCE_INIT;
     const mp_tc_model step = mp_tc_step(m);
     const bool from_zero = m->method == MP_TC_THROUGH_FP16;
     const int terms = mp_tc_terms(m);
     uint32_t x[MP_TC_MAX_GROUP], y[MP_TC_MAX_GROUP], d = from_zero ? 0 : c;
+    pthread_once(&converted, convert_fp8_codes);
     for (int i = 0; i < terms; i++) {
         const int k = mp_tc_taken(i, terms / 2);
         x[i] = step_code(m->a, a[k]);
