@@ -7,10 +7,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* Inside a task slots go in blocks whose float64 copy stays near the cache: at most BLOCK_ELEMENTS
- * elements. */
-enum { BLOCK_SLOTS_MIN = 32, BLOCK_ELEMENTS = 1 << 19 };
-
 static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
@@ -113,11 +109,12 @@ static mp_status gemm_blas(const mp_engine *self, const mp_gemm_problem *p, bool
     mp_gemm_tasks tasks = {0};
     (void)self;
     mp_status status = mp_blas_load(err);
-    if (status == MP_OK) status = mp_gemm_tasks_create(p, &tasks, err);
+    /* Of few slots more tasks are worth more than large ones. */
+    const int64_t K = p->w.codes->dim[2], block = mp_dgemm_rows(K),
+                  slab = p->slots < MP_SLAB_SLOTS ? MP_SLAB_COLUMNS : mp_dgemm_columns(K),
+                  columns = min64(slab, p->w.codes->dim[1]);
+    if (status == MP_OK) status = mp_gemm_tasks_create_wide(p, slab, &tasks, err);
     if (status != MP_OK) return status;
-    const int64_t K = p->w.codes->dim[2], columns = min64(MP_SLAB_COLUMNS, p->w.codes->dim[1]);
-    int64_t block = min64(MP_BLOCK_SLOTS, BLOCK_ELEMENTS / K);
-    if (block < BLOCK_SLOTS_MIN) block = BLOCK_SLOTS_MIN;
     const mp_gemm_radii *r = p->radii;
     const wanted want = {with_mass, r, r && r->det, r && r->random};
     bool failed = false;

@@ -7,7 +7,7 @@
 
 #include "ref/gemm.h"
 
-enum { MP_SLAB_COLUMNS = 512, MP_SLAB_SLOTS = 2048, MP_BLOCK_SLOTS = 512 /* at most; of one dgemm */ };
+enum { MP_SLAB_COLUMNS = 512, MP_SLAB_SLOTS = 2048 };
 
 typedef struct mp_gemm_task {
     int64_t expert, first, count, n0, n; /* slots order[first .. first+count), columns n0 .. n0+n */
@@ -21,6 +21,15 @@ typedef struct mp_gemm_tasks {
 } mp_gemm_tasks;
 
 mp_status mp_gemm_tasks_create(const mp_gemm_problem *problem, mp_gemm_tasks *tasks, mp_error *err);
+/* The same with other slabs than MP_SLAB_COLUMNS. */
+mp_status mp_gemm_tasks_create_wide(const mp_gemm_problem *problem, int64_t columns, mp_gemm_tasks *tasks,
+                                    mp_error *err);
 void mp_gemm_tasks_destroy(mp_gemm_tasks *tasks);
+
+/* Rows and columns of one dgemm of K terms, at most. It copies each of its operands once, for which more
+ * rows and columns pay, and goes over its result once for some hundred terms: so results are larger where
+ * sums are long. Neither operand has more than 2^21 elements, or 512 columns. */
+int64_t mp_dgemm_rows(int64_t K);
+int64_t mp_dgemm_columns(int64_t K);
 
 #endif

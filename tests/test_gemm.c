@@ -127,7 +127,7 @@ static const shape shapes[] = {
     {1500, 1, 2, 4, 3, MP_BF16, MP_FP16, HOT, false},    /* nearly a whole slab of slots */
     {20, 2, 3, 17, 33, MP_FP64, MP_BF16, SPREAD, false}, /* down of the exact mode: products round too */
     {13, 2, 4, 10, 9, MP_BF16, MP_BF16, ALL_FILTERED, false},
-    {2, 3, 2, 5, 9000, MP_FP32, MP_BF16, SPREAD, false}, /* K so long that the fewest slots make a block */
+    {2, 3, 2, 5, 9000, MP_FP32, MP_BF16, SPREAD, false},
 };
 
 /* K products, each exact (or rounded once, fp64 operand), in K-1 additions: |value - exact| <= gamma_K(2^-53)
@@ -257,13 +257,13 @@ static void tasks_cover_every_slot_and_column_once(void **unused) {
         problem q;
         problem_create(&q, &shapes[s], &r);
         mp_gemm_tasks tasks;
-        assert_int_equal(mp_gemm_tasks_create(&q.p, &tasks, &err), MP_OK);
+        const int64_t columns = s % 2 ? MP_SLAB_COLUMNS : mp_dgemm_columns(q.w.dim[2]);
+        assert_int_equal(mp_gemm_tasks_create_wide(&q.p, columns, &tasks, &err), MP_OK);
         int64_t covered = 0, expected = 0;
         for (int64_t t = 0; t < q.p.slots; t++) expected += q.ids[t] >= 0 && q.a_row[t] >= 0 ? q.w.dim[1] : 0;
         for (int64_t i = 0; i < tasks.count; i++) {
             const mp_gemm_task *task = &tasks.task[i];
-            assert_true(task->count > 0 && task->count <= MP_SLAB_SLOTS && task->n > 0 &&
-                        task->n <= MP_SLAB_COLUMNS);
+            assert_true(task->count > 0 && task->count <= MP_SLAB_SLOTS && task->n > 0 && task->n <= columns);
             for (int64_t j = 1; j < task->count; j++)
                 assert_true(tasks.order[task->first + j] > tasks.order[task->first + j - 1]);
             covered += task->count * task->n;
@@ -272,6 +272,19 @@ static void tasks_cover_every_slot_and_column_once(void **unused) {
         mp_gemm_tasks_destroy(&tasks);
         problem_free(&q);
     }
+}
+
+/* Operands of 2^21 elements at most, but for the fewest rows and the usual columns. */
+static void a_dgemm_is_as_large_as_its_terms_allow(void **unused) {
+    (void)unused;
+    for (int64_t K = 0; K < 200000; K = K * 5 / 4 + 1) {
+        const int64_t rows = mp_dgemm_rows(K), columns = mp_dgemm_columns(K);
+        assert_in_range(rows, 32, 1024);
+        assert_in_range(columns, 512, 1024);
+        assert_true(rows * K <= 1 << 21 || rows == 32);
+        assert_true(columns * K <= 1 << 21 || columns == 512);
+    }
+    assert_true(mp_dgemm_rows(512) == 512 && mp_dgemm_rows(2048) == 1024 && mp_dgemm_columns(2048) == 1024);
 }
 
 /* ---- every case of the seed and option matrices ---- */
@@ -437,6 +450,7 @@ int main(void) {
         cmocka_unit_test(engines_compute_the_definition),
         cmocka_unit_test(radii_are_summed_beside_the_values),
         cmocka_unit_test(tasks_cover_every_slot_and_column_once),
+        cmocka_unit_test(a_dgemm_is_as_large_as_its_terms_allow),
         cmocka_unit_test(engines_agree_on_every_ci_case),
         cmocka_unit_test(bias_comes_before_the_router_weight),
         cmocka_unit_test(the_stage_stores_each_slot_once_rounded),

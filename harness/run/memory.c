@@ -27,10 +27,14 @@ static size_t total_bytes(const mp_tensor *t) {
 /* float64 slabs of a GEMM, in every thread. */
 static size_t gemm_bytes(const mp_case *c) {
     enum { WEIGHTS = 3 /* numbers, magnitudes, squares */, SUMS = 5 /* mp_gemm_tile */ };
-    const int64_t longest = c->K > c->N ? c->K : c->N,
-                  columns = MP_SLAB_COLUMNS < 2 * longest ? MP_SLAB_COLUMNS : 2 * longest;
-    return (size_t)omp_get_max_threads() * sizeof(double) *
-           (size_t)((MP_BLOCK_SLOTS + WEIGHTS * columns) * longest + SUMS * MP_BLOCK_SLOTS * columns);
+    int64_t most = 0;
+    for (int down = 0; down < 2; down++) {
+        const int64_t K = down ? c->N : c->K, n = down ? c->K : mp_case_w1_rows(c), rows = mp_dgemm_rows(K),
+                      columns = mp_dgemm_columns(K) < n ? mp_dgemm_columns(K) : n,
+                      numbers = (rows + WEIGHTS * columns) * K + SUMS * rows * columns;
+        most = numbers > most ? numbers : most;
+    }
+    return (size_t)omp_get_max_threads() * sizeof(double) * (size_t)most;
 }
 
 /* float64 from end to end, in slabs of tokens. */
