@@ -19,7 +19,7 @@
 
 static const int architectures[] = {80, 90, 100};
 #define ARCHITECTURES 3
-#define MAX_JOBS 400
+#define MAX_JOBS 512
 
 typedef struct job {
     int architecture;

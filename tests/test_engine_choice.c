@@ -92,7 +92,7 @@ static int compiled(void) {
     return count;
 }
 
-/* Five kernels without options, and the two that predict a tensor core, where a row is for the device: once
+/* Nine kernels without options, and the two that predict a tensor core, where a row is for the device: once
  * for all rows that share them. */
 static void what_judges_is_compiled_ahead(void **state) {
     (void)state;
@@ -102,8 +102,8 @@ static void what_judges_is_compiled_ahead(void **state) {
     } runs[] = {
         {"auto", {"M=32 topk=2", "M=32 topk=3"}, 0},
         {"cpu", {"M=4096 E=128 topk=8 K=2048 N=768"}, 0},
-        {"auto", {"M=32 topk=2", "M=4096 E=128 topk=8 K=2048 N=768", "M=8192 E=128 topk=8 K=2048 N=768"}, 9},
-        {"auto", {"M=4096 E=128 topk=8 K=2048 N=768 dtype=fp32"}, 10}};
+        {"auto", {"M=32 topk=2", "M=4096 E=128 topk=8 K=2048 N=768", "M=8192 E=128 topk=8 K=2048 N=768"}, 11},
+        {"auto", {"M=4096 E=128 topk=8 K=2048 N=768 dtype=fp32"}, 12}};
     mp_error err = {0};
     mp_subject host;
     assert_int_equal(mp_subject_open("host", &host, &err), MP_OK);
