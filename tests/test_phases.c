@@ -83,7 +83,7 @@ static void floors_of_a_device(void **state) {
     (void)state;
     enum { COPIED = 2, UP = 4, DOWN = 8, FLOAT32 = 16, FLOAT64 = 32, BF16 = 64, E4M3 = 128 };
     mp_floor_rates there = {.cpu = {1, 1},
-                            .device = {COPIED, UP, DOWN, FLOAT32, FLOAT64},
+                            .device = {COPIED, UP, DOWN, FLOAT32, FLOAT64, {0}},
                             .subject_there = true,
                             .judge_there = true};
     there.device.products[MP_BF16] = BF16;
