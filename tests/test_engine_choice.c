@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* harness/run/engine_choice.c, and what a run makes of it, on the device of tests/fake_cuda.h. */
 #include "harness/run/engine_choice.h"
+#include "harness/run/setup.h"
 #include "kernels/cuda.h"
 #include "moeparity/suite.h"
 #include "moeparity/verdict.h"
@@ -120,6 +121,28 @@ static void what_judges_is_compiled_ahead(void **state) {
         mp_matrix_free(&matrix);
     }
     mp_subject_close(&host);
+    assert_int_equal(fake.live, 0);
+}
+
+/* Smaller batches, too, whose tile is another one: M=20 of 4 experts has not that of few tokens. */
+static void what_runs_is_compiled_ahead(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_matrix matrix = {0};
+    mp_setup setup;
+    mp_verdict v = {0};
+    const mp_suite_options options = {.settings = {.subject = "cuda", .engine = "cpu"}};
+    assert_int_equal(mp_matrix_add(&matrix, "M=20 topk=2 E=4 K=64 N=32", NULL, 0, &err), MP_OK);
+    const int before = compiled();
+    if (mp_setup_open(&options, &matrix, false, &setup, &err) != MP_OK) fail_msg("%s", err.text);
+    const int ahead = compiled();
+    assert_true(ahead > before);
+    mp_run_case(&matrix.rows[0], &setup.run, &v);
+    assert_int_not_equal(v.check[MP_CHECK_BATCH].answer, MP_NOT_JUDGED);
+    assert_int_equal(compiled(), ahead);
+    mp_verdict_free(&v);
+    mp_setup_close(&setup);
+    mp_matrix_free(&matrix);
     assert_int_equal(fake.live, 0);
 }
 
@@ -333,6 +356,7 @@ int main(void) {
                                        cmocka_unit_test(names_are_known),
                                        cmocka_unit_test(the_device_is_opened_when_it_pays),
                                        cmocka_unit_test(what_judges_is_compiled_ahead),
+                                       cmocka_unit_test(what_runs_is_compiled_ahead),
                                        cmocka_unit_test(without_a_device_the_cpu_judges),
                                        cmocka_unit_test(a_run_is_judged_on_the_device),
                                        cmocka_unit_test(a_judge_that_is_wrong_is_a_crash),

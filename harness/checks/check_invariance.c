@@ -56,16 +56,28 @@ static int64_t greatest_common_divisor(int64_t a, int64_t b) {
     return b == 0 ? a : greatest_common_divisor(b, a % b);
 }
 
-/* Other batches than the case's own: three tokens alone; 2, 3, 4 and 8 of them, far apart; all but the last.
- * A kernel that has code of its own for some batch sizes is met by one of them whatever the case's size is.
+/* A kernel that has code of its own for some batch sizes is met by one of them whatever the case's size is.
  * The cost is that of M + 19 tokens, whatever M is. */
+static const int64_t small_batches[] = {2, 3, 4, 8};
+
+int mp_batch_sizes(const mp_case *c, int64_t sizes[MP_BATCH_SIZES]) {
+    int count = 0;
+    if (c->scope != MP_SCOPE_ALL || c->M <= 1) return 0;
+    sizes[count++] = 1;
+    for (int i = 0; i < 4 && small_batches[i] < c->M - 1; i++) sizes[count++] = small_batches[i];
+    if (c->M > 2) sizes[count++] = c->M - 1;
+    return count;
+}
+
+/* Other batches than the case's own: three tokens alone; some, far apart; all but the last. */
 static mp_status check_batches(mp_session *s, const int64_t *order, mp_error *err) {
-    static const int64_t sizes[] = {2, 3, 4, 8};
+    int64_t sizes[MP_BATCH_SIZES];
     const int64_t M = s->row->c.M, alone[] = {0, M / 2, M - 1};
+    const int count = mp_batch_sizes(&s->row->c, sizes);
     mp_status status = MP_OK;
     for (int i = 0; i < 3 && status == MP_OK; i++)
         status = check_selection(s, &alone[i], 1, MP_CHECK_BATCH, err);
-    for (int i = 0; i < 4 && sizes[i] < M - 1 && status == MP_OK; i++)
+    for (int i = 1; i < count && sizes[i] < M - 1 && status == MP_OK; i++)
         status = check_selection(s, order, sizes[i], MP_CHECK_BATCH, err);
     if (M <= 2 || status != MP_OK) return status;
     int64_t *others = malloc((size_t)(M - 1) * sizeof *others);

@@ -101,6 +101,9 @@ mp_status mp_check_against(mp_session *s, mp_error *err);
 mp_status mp_compare_stages(mp_session *s, mp_error *err);
 /* check_invariance.c: permutation and batch */
 mp_status mp_check_invariance(mp_session *s, mp_error *err);
+/* The tokens of the batches that it runs of a case, each once; how many, 0 where it runs none. */
+enum { MP_BATCH_SIZES = 6 };
+int mp_batch_sizes(const mp_case *c, int64_t sizes[MP_BATCH_SIZES]);
 /* check_sequence.c */
 mp_status mp_check_sequence(mp_session *s, mp_error *err);
 /* check_ranks.c */

@@ -3,6 +3,7 @@
 
 #include "base/file.h"
 #include "golden/files.h"
+#include "harness/checks/session.h"
 #include "harness/progress.h"
 #include "harness/run/parts.h"
 #include "harness/subjects/copies.h"
@@ -46,13 +47,15 @@ static mp_status check_tiles(mp_setup *s, const mp_matrix *matrix, mp_error *err
     return MP_OK;
 }
 
-/* variants: those of the cases, and what runs before them, are run as well, which `against` does not. */
+/* variants: those of the cases, what runs before them, and smaller batches are run as well, which `against`
+ * does not. Few tokens may take another tile. */
 static mp_status prepare_kernels(mp_subject *subject, const mp_matrix *matrix, bool variants, mp_error *err) {
     if (!subject->prepare) return MP_OK;
     mp_progress("", "kernels");
     size_t count = 0;
     for (size_t i = 0; i < matrix->count; i++)
-        count += 1 + (variants ? matrix->rows[i].pair_count + matrix->rows[i].after_count : 0);
+        count +=
+            1 + (variants ? matrix->rows[i].pair_count + matrix->rows[i].after_count + MP_BATCH_SIZES : 0);
     mp_case *cases = malloc((count ? count : 1) * sizeof *cases);
     if (!cases) return mp_fail(err, MP_EMEMORY, "no memory for %zu cases", count);
     count = 0;
@@ -62,6 +65,12 @@ static mp_status prepare_kernels(mp_subject *subject, const mp_matrix *matrix, b
             cases[count++] = matrix->rows[i].pairs[p];
         for (size_t p = 0; variants && p < matrix->rows[i].after_count; p++)
             cases[count++] = matrix->rows[i].afters[p];
+        int64_t sizes[MP_BATCH_SIZES];
+        const int batches = variants ? mp_batch_sizes(&matrix->rows[i].c, sizes) : 0;
+        for (int b = 0; b < batches; b++) {
+            cases[count] = matrix->rows[i].c;
+            cases[count++].M = sizes[b];
+        }
     }
     const mp_status status = subject->prepare(subject, cases, count, err);
     free(cases);
