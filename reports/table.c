@@ -39,7 +39,7 @@ static const mp_pair_figures *worst_pair(const mp_verdict *v) {
             worst = p;
             continue;
         }
-        bool broken = p->required && !p->bits_equal, worst_broken = worst->required && !worst->bits_equal;
+        bool broken = p->required && p->differing > 0, worst_broken = worst->required && worst->differing > 0;
         if (broken != worst_broken) {
             if (broken) worst = p;
         } else if (p->bits_equal != worst->bits_equal) {
@@ -57,7 +57,7 @@ static void put_pairs(FILE *out, const mp_verdict *v) {
         fprintf(out, "  diff=n/a bits=not judged");
         return;
     }
-    if (worst->compared == 0 && !worst->bits_equal) {
+    if (worst->differing == 0 && !worst->bits_equal) {
         fprintf(out, "  diff=n/a bits=not judged (");
         put_text(out, worst->text);
         fprintf(out, ")");

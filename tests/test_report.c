@@ -137,6 +137,19 @@ static void passed_rows(void **state) {
                     "diff=1.00e-03 bits=differ (2/3 pairs equal; worst subject host, equality not promised)");
 }
 
+/* Compared in part, and nothing differs: not equal, and no broken promise before which others fade. */
+static void an_open_pair_is_not_judged(void **state) {
+    (void)state;
+    mp_verdict v = passing();
+    mp_pair_figures open = pair("path=chunked", true, false, 0);
+    open.differing = 0;
+    open.note = "not compared: 1 rows";
+    v.pair[v.pair_count++] = open;
+    assert_contains(row(&v, 0, false), "  diff=n/a bits=not judged (path=chunked)  f64:");
+    v.pair[v.pair_count++] = pair("mode=inplace", true, false, 0); /* in signs of zeros */
+    assert_contains(row(&v, 0, false), "  diff=0.00e+00 bits=differ (1/3 pairs equal; worst mode=inplace)");
+}
+
 /* The largest difference need not be in the stage that is nearest to its bound. */
 static void max_abs_is_that_of_any_stage(void **state) {
     (void)state;
@@ -479,6 +492,7 @@ static void a_file_that_cannot_be_written_is_an_error(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(passed_rows),
+        cmocka_unit_test(an_open_pair_is_not_judged),
         cmocka_unit_test(max_abs_is_that_of_any_stage),
         cmocka_unit_test(rows_fit_the_terminal),
         cmocka_unit_test(verbose_rows_tell_every_stage),

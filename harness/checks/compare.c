@@ -60,7 +60,7 @@ typedef struct comparison {
     const int32_t *ids;
     unsigned char *differs; /* [tokens], or NULL */
     bool numbers_gone, undecided;
-    int64_t rows_alone;
+    int64_t rows_alone, rows_open;
 } comparison;
 
 /* Align's tensors: rows by chunk, the same on both sides; what lies behind num_tokens_post_padded where the
@@ -102,7 +102,10 @@ static bool has_row(const mp_side *side, mp_tensor_id id, int64_t row, bool sure
 
 /* A row that differs in some element; where -0 may stand for +0 not even that is known. */
 static void differs_somewhere(comparison *k, mp_difference *d, int64_t row) {
-    if (d->any_zero) return;
+    if (d->any_zero) {
+        k->rows_open++;
+        return;
+    }
     k->rows_alone++;
     d->compared += d->where->width;
     d->max_abs = NAN;
@@ -237,8 +240,9 @@ mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const i
             (rows == MP_ROWS_CACHE && rows_known(a) && rows_known(b)))
             status = compare_tensor(&k, (mp_tensor_id)id, found, err);
     }
-    found->bits_equal = found->differing == 0 && found->compared > 0;
     found->rows_alone = k.rows_alone;
+    found->rows_open = k.rows_open;
+    found->bits_equal = found->differing + found->rows_open == 0 && found->compared > 0;
     if (k.undecided) {
         *found = given;
         found->undecided = true;

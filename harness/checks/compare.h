@@ -22,10 +22,10 @@ typedef struct mp_comparison {
     bool bits_equal;
     bool undecided; /* digests of rows differ, and a side has not got the numbers: nothing else is filled */
     int64_t compared, differing;
-    int64_t
-        rows_alone; /* of `differing`: rows, counted as an element each, of which digests alone are left */
-    double max_abs; /* NaN-sticky; of the tensors with numbers */
-    mp_stage stage; /* of the first difference: where it begins */
+    int64_t rows_alone; /* of `differing`: rows of which digests alone are left, each counted as an element */
+    int64_t rows_open;  /* not among `compared`: rows that may differ in signs of zeros alone */
+    double max_abs;     /* NaN-sticky; of the tensors with numbers */
+    mp_stage stage;     /* of the first difference: where it begins */
     char first[MP_DIFFERENCE_TEXT_MAX], pattern[MP_WHERE_TEXT_MAX]; /* "" when equal */
     /* Given by the caller, or NULL: [tokens], where each token that differs is marked with 1. */
     unsigned char *differs;
@@ -45,7 +45,8 @@ bool mp_trace_shows(const mp_trace *trace, mp_tensor_id id);
  * comparison [tokens, topk]. Fills *found, which starts zeroed but for what the caller gives. Two NaN of
  * different bits differ. Rows whose digests are equal are equal; where these differ the numbers must be
  * there, and be those of which the digest is: else the comparison is undecided, or with `numbers_gone` the
- * row differs, nobody knows in which element. */
+ * row differs, nobody knows in which element; where -0 of one side is +0 of the other, the row is open. Bits
+ * are equal where something was compared, nothing differs and nothing is open. */
 mp_status mp_compare(const mp_side *a, const mp_side *b, int64_t tokens, const int32_t *ids, bool align,
                      mp_comparison *found, mp_error *err);
 

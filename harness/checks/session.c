@@ -101,6 +101,7 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
 mp_status mp_session_compare(mp_session *s, const mp_side *a, const mp_side *b, mp_left *left, int64_t tokens,
                              const int32_t *ids, bool align, mp_comparison *found, mp_error *err) {
     mp_status status = MP_OK;
+    found->numbers_gone = false;
     if (found->stages) status = mp_left_fetch(left, err); /* figures of equal numbers too */
     if (status == MP_OK) status = mp_rows_digest_like(a->trace, &left->trace, err);
     if (status == MP_OK) status = mp_compare(a, b, tokens, ids, align, found, err);
