@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/kept_blocks.h"
 
+#include "base/large_pages.h"
+
 #include <malloc.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h> /* a block that waits is as good as freed */
@@ -15,7 +16,6 @@
 #define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
 #endif
 
-#define LARGE_PAGE ((size_t)2 << 20)
 enum { ALIGNMENT = 64, WORTH_KEEPING = 4 << 21 /* bytes */, MOST_BLOCKS = 16 };
 
 typedef struct kept_block {
@@ -56,19 +56,15 @@ static void *take_kept(size_t bytes) {
     void *block = NULL;
     pthread_mutex_lock(&blocks.lock);
     for (int i = 0; i < blocks.count && !block; i++)
-        if (blocks.kept[i].bytes >= bytes && blocks.kept[i].bytes - bytes < 3 * LARGE_PAGE)
+        if (blocks.kept[i].bytes >= bytes && blocks.kept[i].bytes - bytes < 3 * MP_LARGE_PAGE)
             block = take_out(i);
     pthread_mutex_unlock(&blocks.lock);
     return block;
 }
 
-/* A fault for each page of many gigabytes takes longer than writing them. */
 static void *take_new(size_t bytes) {
-    const size_t alignment = bytes >= WORTH_KEEPING ? LARGE_PAGE : ALIGNMENT,
-                 whole = (bytes + alignment - 1) / alignment * alignment;
-    void *block = aligned_alloc(alignment, whole);
-    if (block && alignment == LARGE_PAGE) madvise(block, whole, MADV_HUGEPAGE);
-    return block;
+    if (bytes >= WORTH_KEEPING) return mp_large_pages_alloc(bytes);
+    return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
 }
 
 void *mp_block_take(size_t bytes) {

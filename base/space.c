@@ -11,7 +11,6 @@
 #include <xxhash.h>
 
 #define DATA_ALIGNMENT 64u
-#define LARGEST_ALIGNMENT ((size_t)2 << 20)
 #define WORTH_THREADS ((size_t)1 << 22) /* bytes: less is written before threads have begun */
 
 _Static_assert(MP_GUARD_BYTES % DATA_ALIGNMENT == 0, "the data begins right behind the front guard");
@@ -36,9 +35,8 @@ int64_t mp_guard_first_changed(const void *zone) {
 }
 
 mp_status mp_host_alloc_unfilled(size_t bytes, void **data, mp_error *err) {
-    /* no object can be larger */
-    const size_t most = PTRDIFF_MAX - 2 * (size_t)MP_GUARD_BYTES - LARGEST_ALIGNMENT;
-    char *block = bytes <= most ? mp_block_take(bytes + 2 * (size_t)MP_GUARD_BYTES) : NULL;
+    const size_t zones = 2 * (size_t)MP_GUARD_BYTES;
+    char *block = bytes <= SIZE_MAX - zones ? mp_block_take(bytes + zones) : NULL;
     *data = NULL;
     if (!block) return mp_fail(err, MP_EMEMORY, "cannot allocate %zu bytes", bytes);
     mp_fill_pattern(block, MP_GUARD_BYTES, MP_GUARD_PATTERN);

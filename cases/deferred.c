@@ -99,7 +99,7 @@ mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_er
                                            : mp_normal_code_of(&d->normal, MP_CENTRED_MOST));
     void *mapped = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     d->mapped = mapped == MAP_FAILED ? NULL : mapped;
-    if (d->mapped) madvise(mapped, all, MADV_HUGEPAGE); /* as base/space.c, for the same reason */
+    if (d->mapped) madvise(mapped, all, MADV_HUGEPAGE); /* as base/large_pages.c, for the same reason */
     d->made = calloc((size_t)t->dim[0], sizeof *d->made);
     d->digest = calloc((size_t)t->dim[0], sizeof *d->digest);
     if (!d->mapped || !d->made || !d->digest || !open_pages(d, 0, MP_GUARD_BYTES) ||

@@ -66,6 +66,19 @@ static void many_blocks_of_a_size(void **state) {
     mp_blocks_keep(0);
 }
 
+/* Sizes that no memory has, and that would be small ones once rounded up, or with guards around them. */
+static void what_cannot_be_is_no_block(void **state) {
+    (void)state;
+    static const size_t sizes[] = {SIZE_MAX, SIZE_MAX - MIB, SIZE_MAX - 2 * MP_GUARD_BYTES, PTRDIFF_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        mp_error err = {0};
+        void *data = &err;
+        assert_null(mp_block_take(sizes[i]));
+        assert_int_equal(mp_host_space.alloc(NULL, sizes[i], MP_POISON_A, &data, &err), MP_EMEMORY);
+        assert_null(data);
+    }
+}
+
 static void buffers_begin_with_poison_and_guards(void **state) {
     (void)state;
     mp_error err = {0};
@@ -89,6 +102,7 @@ static void buffers_begin_with_poison_and_guards(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_block_comes_back), cmocka_unit_test(sizes_of_any_number_of_bytes),
-        cmocka_unit_test(many_blocks_of_a_size), cmocka_unit_test(buffers_begin_with_poison_and_guards)};
+        cmocka_unit_test(many_blocks_of_a_size), cmocka_unit_test(what_cannot_be_is_no_block),
+        cmocka_unit_test(buffers_begin_with_poison_and_guards)};
     return cmocka_run_group_tests_name("base.kept_blocks", tests, NULL, NULL);
 }
