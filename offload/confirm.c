@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "offload/confirm.h"
 
+#include "offload/rows.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +44,8 @@ static mp_status make_canaries(mp_offload *o, mp_confirmation *c, const mp_gemm_
             const int64_t slot = tasks->order[blocks[i].first + r], row = out_row ? out_row[slot] : slot;
             const int k = c->canaries;
             if (row < 0 || blocks[i].row + r >= c->first_rows) continue;
-            const int64_t at = k * c->params.n + (int64_t)(mp_bits((mp_u64)row, 0) % (mp_u64)c->params.n);
+            const int64_t at =
+                k * c->params.rows.width + (int64_t)(mp_bits((mp_u64)row, 0) % (mp_u64)c->params.rows.width);
             memcpy(memory + place_bytes + (size_t)k * row_bytes, mp_tensor_row(c->got, row), row_bytes);
             mp_put_code(codes.dtype, codes.data, at, mp_code_at(codes.dtype, codes.data, at) ^ 1);
             place[k] = (mp_screened_row){
@@ -63,20 +66,10 @@ mp_status mp_confirmation_begin(mp_offload *o, mp_confirmation *c, const mp_gemm
     const mp_row_block *last = &blocks[count - 1];
     const int64_t slots = last->row + last->count;
     mp_status status = MP_OK;
-    CUdeviceptr at = 0;
-    c->params = (mp_confirm_params){.got_format = mp_describe_format(c->got->dtype),
-                                    .n = mp_tensor_row_length(c->got),
-                                    .weighs = e->weights != NULL};
     c->row = calloc((size_t)slots, sizeof *c->row);
     if (!c->row)
         return mp_fail(err, MP_EMEMORY, "no memory for what is equal of %lld rows", (long long)slots);
-    MP_DO(mp_offload_upload(o, c->got, MP_SCRATCH_GOT, &at, err));
-    c->params.got = at;
-    if (e->bias) {
-        MP_DO(mp_offload_upload(o, e->bias, MP_SCRATCH_BIAS, &at, err));
-        c->params.bias = at;
-        c->params.bias_format = mp_describe_format(e->bias->dtype);
-    }
+    MP_DO(mp_offload_bring_gemm(o, c->got, e, &c->params.rows, err));
     MP_DO(mp_offload_stored_rows(o, tasks, blocks, count, e, out_row, err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_FIGURES], MP_LANDINGS * mp_confirmation_landing(c),
                              err));
@@ -92,8 +85,8 @@ void mp_confirmation_end(mp_confirmation *c) {
 
 /* Of rows whose sums lie one behind the other. */
 static mp_status compare(mp_offload *o, mp_confirm_params *params, mp_error *err) {
-    return mp_offload_launch(o, "offload/device/confirm.cu", "confirm_gemm", mp_blocks_in_turn(params->rows),
-                             MP_SCREEN_THREADS, params, err);
+    return mp_offload_launch(o, "offload/device/confirm.cu", "confirm_gemm",
+                             mp_blocks_in_turn(params->rows.count), MP_CONFIRM_THREADS, params, err);
 }
 
 mp_status mp_confirm_piece(mp_offload *o, const mp_confirmation *c, CUdeviceptr sums, int64_t first,
@@ -104,16 +97,16 @@ mp_status mp_confirm_piece(mp_offload *o, const mp_confirmation *c, CUdeviceptr 
     mp_confirm_params params = c->params, again = c->params;
     mp_status status = MP_OK;
     params.sums = sums;
-    params.rows = rows;
-    params.row = o->scratch[MP_SCRATCH_SCREENED_ROWS].at + (size_t)first * sizeof(mp_screened_row);
+    params.rows.count = rows;
+    params.rows.row = o->scratch[MP_SCRATCH_SCREENED_ROWS].at + (size_t)first * sizeof(mp_screened_row);
     params.confirmed = to;
     MP_CU(cuMemsetD8Async(to, 0xFF, mp_confirmation_landing(c), o->stream));
     MP_DO(compare(o, &params, err));
     for (int k = 0; k < c->canaries && first == 0; k++) {
-        again.sums = sums + (size_t)(c->canary[k] * c->params.n) * sizeof(float);
-        again.rows = 1;
-        again.row = canaries + (size_t)k * sizeof(mp_screened_row);
-        again.got = canaries + MP_CANARIES * sizeof(mp_screened_row);
+        again.sums = sums + (size_t)(c->canary[k] * c->params.rows.width) * sizeof(float);
+        again.rows.count = 1;
+        again.rows.row = canaries + (size_t)k * sizeof(mp_screened_row);
+        again.rows.got = canaries + MP_CANARIES * sizeof(mp_screened_row);
         again.confirmed = to + (size_t)(c->rows + k) * sizeof(mp_confirmed_row);
         MP_DO(compare(o, &again, err));
     }
@@ -128,14 +121,14 @@ mp_status mp_confirmed_piece(const mp_offload *o, mp_confirmation *c, int64_t fi
     mp_confirmed_row *to = c->row + first;
     memcpy(to, landed, (size_t)rows * sizeof *to);
     for (int64_t i = 0; i < rows; i++)
-        if (to[i].equal != c->params.n || to[i].predicted != to[i].got) c->differs = true;
+        if (to[i].equal != c->params.rows.width || to[i].predicted != to[i].got) c->differs = true;
     for (int k = 0; k < c->canaries && first == 0 && !c->differs; k++) {
         const mp_confirmed_row *found = &landed[c->rows + k], *right = &c->row[c->canary[k]];
-        if (found->equal != c->params.n - 1 || found->predicted != right->predicted ||
+        if (found->equal != c->params.rows.width - 1 || found->predicted != right->predicted ||
             found->got != c->canary_digest[k])
-            return mp_fail(err, MP_EDEVICE,
-                           "bits looked at on %s: with one code that is another %lld of %lld are equal",
-                           mp_cuda_device_name(o->cuda), (long long)found->equal, (long long)c->params.n);
+            return mp_fail(
+                err, MP_EDEVICE, "bits looked at on %s: with one code that is another %lld of %lld are equal",
+                mp_cuda_device_name(o->cuda), (long long)found->equal, (long long)c->params.rows.width);
     }
     return MP_OK;
 }

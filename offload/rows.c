@@ -18,6 +18,58 @@ mp_status mp_offload_bring_bytes(mp_offload *o, const void *data, int64_t bytes,
     return mp_offload_bring(o, &t, scratch, at, err);
 }
 
+mp_status mp_offload_bring_gemm(mp_offload *o, const mp_tensor *got, const mp_epilogue *epilogue,
+                                mp_gemm_rows *rows, mp_error *err) {
+    mp_status status = MP_OK;
+    *rows = (mp_gemm_rows){.got_format = mp_describe_format(got->dtype),
+                           .width = mp_tensor_row_length(got),
+                           .weighs = epilogue->weights != NULL};
+    if (epilogue->bias) rows->bias_format = mp_describe_format(epilogue->bias->dtype);
+    MP_DO(mp_offload_bring(o, got, MP_SCRATCH_GOT, &rows->got, err));
+    MP_DO(mp_offload_bring(o, epilogue->bias, MP_SCRATCH_BIAS, &rows->bias, err));
+out:
+    return status;
+}
+
+mp_status mp_offload_bring_act(mp_offload *o, const mp_act_slots *s, mp_act_rows *rows, mp_error *err) {
+    const int64_t N = mp_tensor_row_length(s->got);
+    mp_status status = MP_OK;
+    *rows = (mp_act_rows){.cache1_format = mp_describe_format(s->cache1->dtype),
+                          .got_format = mp_describe_format(s->got->dtype),
+                          .slots = s->slots,
+                          .N = N,
+                          .width = mp_tensor_row_length(s->cache1),
+                          .step = s->interleaved ? 2 : 1,
+                          .up = s->interleaved ? 1 : N,
+                          .rounds_gate = s->rounds_gate};
+    MP_DO(mp_offload_bring(o, s->cache1, MP_SCRATCH_A, &rows->cache1, err));
+    MP_DO(mp_offload_bring(o, s->got, MP_SCRATCH_GOT, &rows->got, err));
+    MP_DO(mp_offload_bring_bytes(o, s->topk_ids, s->slots * 4, MP_SCRATCH_INPUT, &rows->topk_ids, err));
+    MP_DO(mp_offload_bring_bytes(o, s->row, s->slots * 8, MP_SCRATCH_ROWS, &rows->row, err));
+out:
+    return status;
+}
+
+mp_status mp_offload_bring_combine(mp_offload *o, const mp_combine_terms *t, const mp_tensor *got,
+                                   mp_combine_rows *rows, mp_error *err) {
+    const mp_tensor *terms = t->cache3, *shared = t->shared_output;
+    const int64_t tokens = terms->dim[0], bytes = tokens * terms->dim[1] * 4; /* of weights or ids */
+    mp_status status = MP_OK;
+    *rows = (mp_combine_rows){.terms_format = mp_describe_format(terms->dtype),
+                              .got_format = mp_describe_format(got->dtype),
+                              .tokens = tokens,
+                              .topk = terms->dim[1],
+                              .K = terms->dim[2]};
+    if (shared && shared->data) rows->shared_format = mp_describe_format(shared->dtype);
+    MP_DO(mp_offload_bring(o, terms, MP_SCRATCH_A, &rows->terms, err));
+    MP_DO(mp_offload_bring(o, got, MP_SCRATCH_GOT, &rows->got, err));
+    MP_DO(mp_offload_bring_bytes(o, t->weights, bytes, MP_SCRATCH_INPUT, &rows->weights, err));
+    MP_DO(mp_offload_bring_bytes(o, t->topk_ids, bytes, MP_SCRATCH_INPUT + 1, &rows->topk_ids, err));
+    MP_DO(mp_offload_bring(o, shared, MP_SCRATCH_INPUT + 2, &rows->shared, err));
+out:
+    return status;
+}
+
 mp_status mp_offload_begin_rows(mp_offload *o, mp_told_rows *told, mp_error *err) {
     const mp_driver *driver = o->cuda->driver;
     const size_t bytes = (size_t)told->rows * told->row_bytes;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "offload/screen.h"
 
+#include "offload/rows.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,25 +24,11 @@ void mp_screening_plan(mp_screening *s, mp_grouped_gemm *g) {
 }
 
 mp_status mp_screening_prepare(mp_screening *s, const mp_grouped_gemm *g, mp_error *err) {
-    const mp_tensor *got = s->asked->got, *bias = s->asked->epilogue->bias;
     mp_offload *o = g->o;
     mp_status status = MP_OK;
-    CUdeviceptr at = 0;
     s->figure_bytes = (size_t)g->limits.rows * sizeof(mp_row_figures);
-    s->params = (mp_screen_params){.got_format = mp_describe_format(got->dtype),
-                                   .width = mp_tensor_row_length(got),
-                                   .weighs = s->asked->epilogue->weights != NULL,
-                                   .stored = s->asked->stored,
-                                   .rule = s->asked->rule,
-                                   .a = g->a,
-                                   .w = g->w};
-    MP_DO(mp_offload_upload(o, got, MP_SCRATCH_GOT, &at, err));
-    s->params.got = at;
-    if (bias) {
-        MP_DO(mp_offload_upload(o, bias, MP_SCRATCH_BIAS, &at, err));
-        s->params.bias = at;
-        s->params.bias_format = mp_describe_format(bias->dtype);
-    }
+    s->params = (mp_screen_params){.stored = s->asked->stored, .rule = s->asked->rule, .a = g->a, .w = g->w};
+    MP_DO(mp_offload_bring_gemm(o, s->asked->got, s->asked->epilogue, &s->params.rows, err));
     MP_DO(mp_offload_stored_rows(o, &g->tasks, g->blocks, g->block_count, s->asked->epilogue,
                                  s->asked->got_row, err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_FIGURES], MP_LANDINGS * s->figure_bytes, err));
@@ -60,9 +48,9 @@ mp_status mp_screening_begin(mp_offload *o, const mp_screening *s, const mp_scre
     if (params.rule.block > 0) strcpy(kernel.options, "-DSCALED=1");
     params.value = p->sums;
     params.mass = p->sums + (size_t)(rows * p->piece->n) * sizeof(double);
-    params.row = o->scratch[MP_SCRATCH_SCREENED_ROWS].at + (size_t)first * sizeof(mp_screened_row);
+    params.rows.row = o->scratch[MP_SCRATCH_SCREENED_ROWS].at + (size_t)first * sizeof(mp_screened_row);
     params.figures = o->scratch[MP_SCRATCH_FIGURES].at + (size_t)p->landing * s->figure_bytes;
-    params.rows = rows;
+    params.rows.count = rows;
     params.a_row = o->scratch[MP_SCRATCH_ROWS].at + (size_t)first * sizeof(int64_t);
     params.n0 = p->piece->n0;
     params.n = p->piece->n;

@@ -79,7 +79,7 @@ static void measure_tokens(const mp_output64_params *p) {
 /* ---- screen.cu ---- */
 
 static void screen_gemm(const mp_screen_params *p) {
-    for (long long i = 0; i < p->rows; i++) {
+    for (long long i = 0; i < p->rows.count; i++) {
         mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + i;
         mp_row_figures_start(f);
         for (long long j = 0; j < p->n; j++) mp_screen_element(p, p->rule.block > 0, i, j, f);
@@ -87,40 +87,40 @@ static void screen_gemm(const mp_screen_params *p) {
 }
 
 static void screen_act(const mp_screen_act_params *p) {
-    const int *ids = fake_memory(p->topk_ids);
-    const long long *row = fake_memory(p->row);
-    for (long long t = 0; t < p->slots; t++) {
+    const int *ids = fake_memory(p->rows.topk_ids);
+    const long long *row = fake_memory(p->rows.row);
+    for (long long t = 0; t < p->rows.slots; t++) {
         mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + t;
         mp_row_figures_start(f);
-        for (long long n = 0; n < p->N && ids[t] >= 0; n++) mp_screen_act_element(p, row[t], n, f);
+        for (long long n = 0; n < p->rows.N && ids[t] >= 0; n++) mp_screen_act_element(p, row[t], n, f);
     }
 }
 
 static void screen_combine(const mp_screen_combine_params *p) {
-    for (long long m = 0; m < p->tokens; m++) {
+    for (long long m = 0; m < p->rows.tokens; m++) {
         mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + m;
         mp_row_figures_start(f);
-        for (long long k = 0; k < p->K; k++) mp_screen_combine_element(p, m, k, f);
+        for (long long k = 0; k < p->rows.K; k++) mp_screen_combine_element(p, m, k, f);
     }
 }
 
 /* ---- confirm_act.cu, confirm_combine.cu ---- */
 
 static void confirm_act(const mp_confirm_act_params *p) {
-    const int *ids = fake_memory(p->topk_ids);
-    const long long *row = fake_memory(p->row);
-    for (long long t = 0; t < p->slots; t++) {
+    const int *ids = fake_memory(p->rows.topk_ids);
+    const long long *row = fake_memory(p->rows.row);
+    for (long long t = 0; t < p->rows.slots; t++) {
         mp_confirmed_row *to = (mp_confirmed_row *)fake_memory(p->confirmed) + t;
         *to = (mp_confirmed_row){0};
-        for (long long n = 0; n < p->N && ids[t] >= 0; n++) mp_confirm_act_element(p, row[t], n, to);
+        for (long long n = 0; n < p->rows.N && ids[t] >= 0; n++) mp_confirm_act_element(p, row[t], n, to);
     }
 }
 
 static void confirm_combine(const mp_confirm_combine_params *p) {
-    for (long long m = 0; m < p->tokens; m++) {
+    for (long long m = 0; m < p->rows.tokens; m++) {
         mp_confirmed_row *to = (mp_confirmed_row *)fake_memory(p->confirmed) + m;
         *to = (mp_confirmed_row){0};
-        for (long long k = 0; k < p->K; k++) mp_confirm_combine_element(p, m, k, to);
+        for (long long k = 0; k < p->rows.K; k++) mp_confirm_combine_element(p, m, k, to);
     }
 }
 

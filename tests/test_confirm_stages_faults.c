@@ -20,47 +20,47 @@ static void claim(mp_confirmed_row *found, long long rows, long long n) {
     planted++;
 }
 
-#define ACT(name, change)                                                                     \
-    static void name(const char *entry, const void *params) {                                 \
-        mp_confirm_act_params p;                                                              \
-        if (strcmp(entry, "confirm_act") != 0) {                                              \
-            right(entry, params);                                                             \
-            return;                                                                           \
-        }                                                                                     \
-        memcpy(&p, params, sizeof p);                                                         \
-        change;                                                                               \
-        right(entry, &p);                                                                     \
-        claim(fake_memory(p.confirmed), ((const mp_confirm_act_params *)params)->slots, p.N); \
+#define ACT(name, change)                                                                               \
+    static void name(const char *entry, const void *params) {                                           \
+        mp_confirm_act_params p;                                                                        \
+        if (strcmp(entry, "confirm_act") != 0) {                                                        \
+            right(entry, params);                                                                       \
+            return;                                                                                     \
+        }                                                                                               \
+        memcpy(&p, params, sizeof p);                                                                   \
+        change;                                                                                         \
+        right(entry, &p);                                                                               \
+        claim(fake_memory(p.confirmed), ((const mp_confirm_act_params *)params)->rows.slots, p.rows.N); \
     }
 ACT(anything_is_equal, (void)0)
 /* Nothing lies behind the last slot, nor behind the last token. */
-ACT(gate_of_the_next_element, p.slots--; p.cache1 += 2)
-ACT(up_for_gate, p.slots--; p.cache1 += (unsigned long long)(2 * p.N))
-ACT(up_of_the_next_element, p.slots--; p.up++)
+ACT(gate_of_the_next_element, p.rows.slots--; p.rows.cache1 += 2)
+ACT(up_for_gate, p.rows.slots--; p.rows.cache1 += (unsigned long long)(2 * p.rows.N))
+ACT(up_of_the_next_element, p.rows.slots--; p.rows.up++)
 ACT(another_function, p.act = MP_ACT_GELU)
 ACT(without_up, p.gated = 0)
-ACT(gates_are_rounded, p.rounds_gate = !p.rounds_gate)
+ACT(gates_are_rounded, p.rows.rounds_gate = !p.rows.rounds_gate)
 ACT(another_limit, p.limit *= 2)
 ACT(one_is_added, p.added = 1)
-ACT(another_format, p.got_format.precision--)
+ACT(another_format, p.rows.got_format.precision--)
 
-#define COMBINE(name, change)                                                                      \
-    static void name(const char *entry, const void *params) {                                      \
-        mp_confirm_combine_params p;                                                               \
-        if (strcmp(entry, "confirm_combine") != 0) {                                               \
-            right(entry, params);                                                                  \
-            return;                                                                                \
-        }                                                                                          \
-        memcpy(&p, params, sizeof p);                                                              \
-        change;                                                                                    \
-        right(entry, &p);                                                                          \
-        claim(fake_memory(p.confirmed), ((const mp_confirm_combine_params *)params)->tokens, p.K); \
+#define COMBINE(name, change)                                                                                \
+    static void name(const char *entry, const void *params) {                                                \
+        mp_confirm_combine_params p;                                                                         \
+        if (strcmp(entry, "confirm_combine") != 0) {                                                         \
+            right(entry, params);                                                                            \
+            return;                                                                                          \
+        }                                                                                                    \
+        memcpy(&p, params, sizeof p);                                                                        \
+        change;                                                                                              \
+        right(entry, &p);                                                                                    \
+        claim(fake_memory(p.confirmed), ((const mp_confirm_combine_params *)params)->rows.tokens, p.rows.K); \
     }
 COMBINE(any_sum_is_equal, (void)0)
-COMBINE(terms_of_the_next_column, p.tokens--; p.terms += 2)
-COMBINE(without_weights, p.weights = 0)
-COMBINE(without_the_shared_output, p.shared = 0)
-COMBINE(a_slot_is_left_out, p.topk--)
+COMBINE(terms_of_the_next_column, p.rows.tokens--; p.rows.terms += 2)
+COMBINE(without_weights, p.rows.weights = 0)
+COMBINE(without_the_shared_output, p.rows.shared = 0)
+COMBINE(a_slot_is_left_out, p.rows.topk--)
 COMBINE(another_scale, p.rsf *= 1 + 0x1p-10f)
 COMBINE(the_sum_is_rounded, p.round_sum = !p.round_sum)
 COMBINE(rounded_before_the_shared_output, p.round_before_shared = !p.round_before_shared)
@@ -71,7 +71,7 @@ static void rows_are_shifted(const char *entry, const void *params) {
     if (strcmp(entry, "confirm_act") != 0) return;
     const mp_confirm_act_params *p = params;
     mp_confirmed_row *found = fake_memory(p->confirmed);
-    memmove(found, found + 1, (size_t)(p->slots - 1) * sizeof *found);
+    memmove(found, found + 1, (size_t)(p->rows.slots - 1) * sizeof *found);
     planted++;
 }
 
@@ -82,7 +82,7 @@ static void nothing_is_compared(const char *entry, const void *params) {
     }
     const mp_confirm_act_params *p = params;
     mp_confirmed_row *found = fake_memory(p->confirmed);
-    for (long long t = 0; t < p->slots; t++) found[t] = (mp_confirmed_row){.equal = p->N};
+    for (long long t = 0; t < p->rows.slots; t++) found[t] = (mp_confirmed_row){.equal = p->rows.N};
     planted++;
 }
 

@@ -122,14 +122,14 @@ enum { RIGHT, ALL_EQUAL, NOTHING, OWN_BITS, FIRST_COLUMNS, ANOTHER_ROW } confirm
 
 static void confirm(mp_confirm_params p) {
     mp_confirmed_row *to = fake_memory(p.confirmed);
-    for (long long i = 0; i < p.rows && confirms != NOTHING; i++) {
+    for (long long i = 0; i < p.rows.count && confirms != NOTHING; i++) {
         to[i] = (mp_confirmed_row){0};
         if (confirms == ANOTHER_ROW) p.sums = p.sums + (i == 1 ? 4 * N : 0);
-        for (long long j = 0; j < (confirms == FIRST_COLUMNS ? p.n - 8 : p.n); j++)
+        for (long long j = 0; j < (confirms == FIRST_COLUMNS ? p.rows.width - 8 : p.rows.width); j++)
             mp_confirm_element(&p, i, j, &to[i]);
         if (confirms == FIRST_COLUMNS) to[i].equal += 8;
-        if (confirms == ALL_EQUAL) to[i].equal = p.n;
-        if (confirms == OWN_BITS) to[i].equal = p.n, to[i].got = to[i].predicted;
+        if (confirms == ALL_EQUAL) to[i].equal = p.rows.width;
+        if (confirms == OWN_BITS) to[i].equal = p.rows.width, to[i].got = to[i].predicted;
     }
 }
 

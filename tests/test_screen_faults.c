@@ -30,17 +30,17 @@ static long long scale_bytes(const mp_device_operand *o, long long matrices, lon
 /* What the device is told wrongly. */
 static const char *mislead(mp_screen_params *p) {
     static const long long first_row[SLOTS];
-    const long long got_bytes = SLOTS * p->width * 2;
+    const long long got_bytes = SLOTS * p->rows.width * 2;
     switch (fault) {
-    case 0: p->got = shifted(p->got, got_bytes, 2); return "another element";
-    case 1: p->got = shifted(p->got, got_bytes, 2 * (int)p->width); return "another row";
-    case 2: p->got = p->value; return "another tensor";
+    case 0: p->rows.got = shifted(p->rows.got, got_bytes, 2); return "another element";
+    case 1: p->rows.got = shifted(p->rows.got, got_bytes, 2 * (int)p->rows.width); return "another row";
+    case 2: p->rows.got = p->value; return "another tensor";
     case 3: p->rule.rel *= 1.5; return "a wider bound";
     case 4: p->rule.abs += 1e-6; return "a larger floor of the bound";
     case 5: p->stored.rounded = !p->stored.rounded; return "a store that does not round";
     case 6: p->stored.unit *= 2; return "another format";
-    case 7: p->bias = 0; return "no bias";
-    case 8: p->weighs = 0; return "no weights";
+    case 7: p->rows.bias = 0; return "no bias";
+    case 8: p->rows.weighs = 0; return "no weights";
     case 9: p->mass = p->value; return "values for masses";
     case 20:
         p->w.scale = shifted(p->w.scale, scale_bytes(&p->w, EXPERTS, p->w.matrix_rows), 4);
@@ -91,8 +91,9 @@ static void execute(const char *entry, const void *params) {
     const char *what = mislead(&p);
     right(entry, &p);
     if (what && claims)
-        for (long long i = 0; i < p.rows; i++) ((mp_row_figures *)fake_memory(p.figures))[i].passed = p.n;
-    const char *of_figures = distort(fake_memory(p.figures), p.rows, p.n);
+        for (long long i = 0; i < p.rows.count; i++)
+            ((mp_row_figures *)fake_memory(p.figures))[i].passed = p.n;
+    const char *of_figures = distort(fake_memory(p.figures), p.rows.count, p.n);
     planted = what ? what : of_figures;
 }
 
@@ -194,15 +195,15 @@ static void every_call_may_fail(void **state) {
 /* The same of a combine. */
 static const char *mislead_combine(mp_screen_combine_params *p) {
     switch (fault) {
-    case 0: p->got += (unsigned long long)(2 * p->K); return "another token";
-    case 1: p->got = p->terms; return "another tensor";
+    case 0: p->rows.got += (unsigned long long)(2 * p->rows.K); return "another token";
+    case 1: p->rows.got = p->rows.terms; return "another tensor";
     case 2: p->rule.u *= 1.5; return "a wider bound";
     case 3: p->stored.rounded = !p->stored.rounded; return "a store that does not round";
     case 4: p->stored.unit *= 2; return "another format";
-    case 5: p->weights = 0; return "no weights";
-    case 6: p->shared = 0; return "no shared output";
+    case 5: p->rows.weights = 0; return "no weights";
+    case 6: p->rows.shared = 0; return "no shared output";
     case 7: p->rule.rsf *= 1 + 0x1p-20; return "another scale";
-    case 8: p->topk_ids = 0; return "filtered slots";
+    case 8: p->rows.topk_ids = 0; return "filtered slots";
     default: return NULL;
     }
 }
@@ -215,13 +216,13 @@ static void execute_combine(const char *entry, const void *params) {
     mp_screen_combine_params p = *(const mp_screen_combine_params *)params;
     mp_row_figures *figures = fake_memory(p.figures);
     planted = mislead_combine(&p);
-    if (fault == 0) p.tokens--; /* the last has none behind it */
+    if (fault == 0) p.rows.tokens--; /* the last has none behind it */
     right(entry, &p);
-    for (long long i = 0; i < p.tokens && planted; i++) figures[i].passed = p.K;
+    for (long long i = 0; i < p.rows.tokens && planted; i++) figures[i].passed = p.rows.K;
     if (fault == 9)
         planted = "figures of the next token",
-        memmove(figures, figures + 1, (size_t)(p.tokens - 1) * sizeof *figures);
-    for (long long i = 0; i < p.tokens && fault == 10; i++) figures[i].max_drift += 0.125;
+        memmove(figures, figures + 1, (size_t)(p.rows.tokens - 1) * sizeof *figures);
+    for (long long i = 0; i < p.rows.tokens && fault == 10; i++) figures[i].max_drift += 0.125;
     if (fault == 10) planted = "one figure";
 }
 
@@ -250,11 +251,11 @@ static void every_fault_of_a_combine_is_found_out(void **state) {
 /* And of an activation. */
 static const char *mislead_act(mp_screen_act_params *p) {
     switch (fault) {
-    case 0: p->got = p->cache1; return "another tensor";
+    case 0: p->rows.got = p->rows.cache1; return "another tensor";
     case 1:
-        p->cache1 = p->got;
-        p->width = p->N;
-        p->slots /= 2;
+        p->rows.cache1 = p->rows.got;
+        p->rows.width = p->rows.N;
+        p->rows.slots /= 2;
         return "what it was to measure";
     case 2: p->rule.eps *= 1.5; return "a wider bound";
     case 3: p->stored.rounded = !p->stored.rounded; return "a store that does not round";
@@ -263,10 +264,10 @@ static const char *mislead_act(mp_screen_act_params *p) {
     case 6: p->rule.form.clamps_gate = 0; return "no clamp of gate";
     case 7: p->rule.form.beta *= 1 + 0x1p-20; return "another beta";
     case 8: p->rule.form.add = 0; return "up for up + 1";
-    case 9: p->step = 1; return "gates one beside another";
+    case 9: p->rows.step = 1; return "gates one beside another";
     case 10:
-        p->row += sizeof(int64_t);
-        p->slots--;
+        p->rows.row += sizeof(int64_t);
+        p->rows.slots--;
         return "the row of the next slot";
     default: return NULL;
     }
@@ -281,8 +282,8 @@ static void execute_act(const char *entry, const void *params) {
     mp_row_figures *figures = fake_memory(p.figures);
     planted = mislead_act(&p);
     right(entry, &p);
-    for (long long i = 0; i < p.slots && planted; i++) figures[i].passed = p.N;
-    for (long long i = 0; i < p.slots && fault == 11; i++) figures[i].max_drift += 0.125;
+    for (long long i = 0; i < p.rows.slots && planted; i++) figures[i].passed = p.rows.N;
+    for (long long i = 0; i < p.rows.slots && fault == 11; i++) figures[i].max_drift += 0.125;
     if (fault == 11) planted = "one figure";
 }
 

@@ -6,10 +6,10 @@
 
 extern "C" __global__ void __launch_bounds__(MP_CONFIRM_ACT_THREADS)
     confirm_act(const mp_confirm_act_params p) {
-    for (long long t = blockIdx.x; t < p.slots; t += gridDim.x) {
+    for (long long t = blockIdx.x; t < p.rows.slots; t += gridDim.x) {
         mp_confirmed_row of_thread = {0, 0, 0};
-        for (long long n = threadIdx.x; n < p.N && p.topk_ids[t] >= 0; n += MP_CONFIRM_ACT_THREADS)
-            mp_confirm_act_element(&p, p.row[t], n, &of_thread);
+        for (long long n = threadIdx.x; n < p.rows.N && p.rows.topk_ids[t] >= 0; n += MP_CONFIRM_ACT_THREADS)
+            mp_confirm_act_element(&p, p.rows.row[t], n, &of_thread);
         store_confirmed(of_thread, &p.confirmed[t]);
     }
 }

@@ -7,7 +7,7 @@
 #include "offload/device/figures.cuh"
 
 extern "C" __global__ void __launch_bounds__(MP_SCREEN_THREADS) screen_gemm(const mp_screen_params p) {
-    for (long long i = blockIdx.x; i < p.rows; i += gridDim.x) {
+    for (long long i = blockIdx.x; i < p.rows.count; i += gridDim.x) {
         mp_row_figures figures;
         mp_row_figures_start(&figures);
         for (long long j = threadIdx.x; j < p.n; j += MP_SCREEN_THREADS)

@@ -4,33 +4,23 @@
 #ifndef MP_OFFLOAD_DEVICE_SCREEN_H
 #define MP_OFFLOAD_DEVICE_SCREEN_H
 
+#include "offload/device/gemm_rows.h"
 #include "offload/device/operand.h"
-#include "ref/measured.h"
 
 enum { MP_SCREEN_THREADS = 128 }; /* of a row */
-
-/* Where a row of sums is stored, and what its epilogue takes from it. */
-typedef struct mp_screened_row {
-    long long got, expert;
-    double weight; /* where the epilogue has one */
-} mp_screened_row;
 
 /* figures[i] = those of columns n0 .. n0+n of row i, of which value[i, 0..n) and mass[i, 0..n) are the
  * sums. */
 typedef struct mp_screen_params {
-    MP_DEVICE_POINTER(const double) value;        /* [rows, n] */
-    MP_DEVICE_POINTER(const double) mass;         /* [rows, n] */
-    MP_DEVICE_POINTER(const mp_screened_row) row; /* [rows] */
-    MP_DEVICE_POINTER(const void) got;            /* rows of `width` */
-    MP_DEVICE_POINTER(const void) bias;           /* [experts, width], or 0 */
-    MP_DEVICE_POINTER(mp_row_figures) figures;    /* [rows] */
-    mp_number_format got_format, bias_format;
-    long long rows, n0, n, width;
-    int weighs;
+    mp_gemm_rows rows;
+    MP_DEVICE_POINTER(const double) value;     /* [count, n] */
+    MP_DEVICE_POINTER(const double) mass;      /* [count, n] */
+    MP_DEVICE_POINTER(mp_row_figures) figures; /* [count] */
+    long long n0, n;
     mp_stored stored;
     mp_gemm_rule rule;
     /* The rest is for scales. */
-    MP_DEVICE_POINTER(const long long) a_row; /* [rows] */
+    MP_DEVICE_POINTER(const long long) a_row; /* [count] */
     mp_device_operand a, w;
 } mp_screen_params;
 
@@ -54,21 +44,17 @@ MP_DEVICE_INLINE mp_gemm_scales mp_screened_scales(const mp_screen_params *p, lo
 /* Column n0+j of a row; scaled: the rule has blocks. */
 MP_DEVICE_INLINE void mp_screen_element(const mp_screen_params *p, int scaled, long long i, long long j,
                                         mp_row_figures *figures) {
-    const mp_screened_row row = ((const mp_screened_row *)p->row)[i];
+    const mp_gemm_rows *r = &p->rows;
+    const mp_screened_row row = ((const mp_screened_row *)r->row)[i];
     const double acc = ((const double *)p->value)[i * p->n + j],
                  mass = ((const double *)p->mass)[i * p->n + j];
     const long long column = p->n0 + j;
-    const double got = mp_number_at(&p->got_format, (const void *)p->got, row.got * p->width + column);
+    const double got = mp_number_at(&r->got_format, (const void *)r->got, row.got * r->width + column);
+    const mp_epilogue_terms terms = mp_gemm_terms(r, &row, column);
     mp_gemm_scales scales = mp_no_scales();
-    mp_epilogue_terms terms;
     double value, error;
     if (scaled)
-        scales = mp_screened_scales(p, ((const long long *)p->a_row)[i], row.expert * p->width + column);
-    terms.has_bias = p->bias != 0;
-    terms.has_weight = p->weighs;
-    terms.bias =
-        p->bias ? mp_number_at(&p->bias_format, (const void *)p->bias, row.expert * p->width + column) : 0;
-    terms.weight = row.weight;
+        scales = mp_screened_scales(p, ((const long long *)p->a_row)[i], row.expert * r->width + column);
     mp_expect_sum(&p->rule, &terms, acc, mass, mp_sum_error(&p->rule, mass, &scales), &value, &error);
     mp_measured m = mp_measure_stored(&p->stored, got, value, error);
     if (mass + p->rule.rel * mass >= p->rule.overflow) m.plain = 0;

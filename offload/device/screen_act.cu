@@ -4,11 +4,11 @@
 #include "offload/device/figures.cuh"
 
 extern "C" __global__ void __launch_bounds__(MP_ACT_THREADS) screen_act(const mp_screen_act_params p) {
-    for (long long t = blockIdx.x; t < p.slots; t += gridDim.x) {
+    for (long long t = blockIdx.x; t < p.rows.slots; t += gridDim.x) {
         mp_row_figures figures;
         mp_row_figures_start(&figures);
-        for (long long n = threadIdx.x; n < p.N && p.topk_ids[t] >= 0; n += MP_ACT_THREADS)
-            mp_screen_act_element(&p, p.row[t], n, &figures);
+        for (long long n = threadIdx.x; n < p.rows.N && p.rows.topk_ids[t] >= 0; n += MP_ACT_THREADS)
+            mp_screen_act_element(&p, p.rows.row[t], n, &figures);
         merge_figures<MP_ACT_THREADS>(figures);
         if (threadIdx.x == 0) p.figures[t] = figures;
     }

@@ -4,21 +4,15 @@
 #ifndef MP_OFFLOAD_DEVICE_SCREEN_COMBINE_H
 #define MP_OFFLOAD_DEVICE_SCREEN_COMBINE_H
 
-#include "offload/device/number.h"
+#include "offload/device/combine_rows.h"
 #include "ref/combined.h"
 
 enum { MP_COMBINE_THREADS = 128 }; /* of a token */
 
 /* figures[m] = those of token m of out. */
 typedef struct mp_screen_combine_params {
-    MP_DEVICE_POINTER(const void) terms;       /* [tokens, topk, K] */
-    MP_DEVICE_POINTER(const float) weights;    /* [tokens, topk], or 0 */
-    MP_DEVICE_POINTER(const int) topk_ids;     /* [tokens, topk], or 0: no slot is left out */
-    MP_DEVICE_POINTER(const void) shared;      /* [tokens, K], or 0 */
-    MP_DEVICE_POINTER(const void) got;         /* [tokens, K] */
+    mp_combine_rows rows;
     MP_DEVICE_POINTER(mp_row_figures) figures; /* [tokens] */
-    mp_number_format terms_format, shared_format, got_format;
-    long long tokens, topk, K;
     mp_stored stored;
     mp_combine_rule rule;
 } mp_screen_combine_params;
@@ -26,14 +20,14 @@ typedef struct mp_screen_combine_params {
 /* Sums that come anywhere near overflow on the way are not plain: twice their magnitudes, scaled. */
 MP_DEVICE_INLINE void mp_screen_combine_element(const mp_screen_combine_params *p, long long token,
                                                 long long k, mp_row_figures *figures) {
-    const float *weights = (const float *)p->weights;
-    const int *ids = (const int *)p->topk_ids;
+    const mp_combine_rows *r = &p->rows;
+    const float *weights = (const float *)r->weights;
     const double rsf = fabs(p->rule.rsf);
     mp_sum sum = {0, 0, 0, 0, 0, 0, 0};
-    if (p->shared) sum.shared = mp_number_at(&p->shared_format, (const void *)p->shared, token * p->K + k);
-    for (long long slot = token * p->topk; slot < (token + 1) * p->topk; slot++) {
-        if (ids && ids[slot] < 0) continue;
-        const double v = mp_number_at(&p->terms_format, (const void *)p->terms, slot * p->K + k);
+    if (r->shared) sum.shared = mp_combine_shared_at(r, token, k);
+    for (long long slot = token * r->topk; slot < (token + 1) * r->topk; slot++) {
+        if (mp_combine_leaves_out(r, slot)) continue;
+        const double v = mp_combine_term_at(r, slot, k);
         if (weights)
             mp_sum_add_weighed(&sum, (double)weights[slot], v);
         else
@@ -42,11 +36,11 @@ MP_DEVICE_INLINE void mp_screen_combine_element(const mp_screen_combine_params *
     const double error = mp_combine_error_of(&p->rule, &sum),
                  reach = 2 * sum.mass * (rsf > 1 ? rsf : 1) + 2 * fabs(sum.shared);
     if (p->rule.rounds_before_scale) {
-        sum.value = mp_number_rounded(&p->got_format, mp_sum_value(&sum));
+        sum.value = mp_number_rounded(&r->got_format, mp_sum_value(&sum));
         sum.rest = 0;
     }
     const double value = mp_sum_scaled(&sum, p->rule.rsf),
-                 got = mp_number_at(&p->got_format, (const void *)p->got, token * p->K + k);
+                 got = mp_number_at(&r->got_format, (const void *)r->got, token * r->K + k);
     mp_measured m = mp_measure_stored(&p->stored, got, value, error);
     if (!(reach < p->stored.large)) m.plain = 0;
     mp_row_figures_add(figures, k, got, value, &m);
