@@ -22,7 +22,8 @@ static double compare_kernels_on(const mp_tc_model *m, const mp_tensor *a, const
                                  const char *of) {
     const int64_t M = a->dim[0], N = w->dim[1];
     mp_tensor expected = allocated_tensor(MP_FP32, M, N, 0), out = allocated_tensor(MP_FP32, M, N, 0);
-    int64_t *row = allocated(M, sizeof *row), redone, all_redone = 0;
+    mp_tc_counts counts;
+    int64_t *row = allocated(M, sizeof *row), all_redone = 0;
     int32_t *ids = allocated(M, sizeof *ids);
     for (int64_t i = 0; i < M; i++) row[i] = i;
 #pragma omp parallel for schedule(dynamic, 1)
@@ -37,9 +38,9 @@ static double compare_kernels_on(const mp_tc_model *m, const mp_tensor *a, const
         mp_error err;
         memset(out.data, 0x55, mp_tensor_bytes(&out));
         assert_int_equal(
-            mp_tc_gemm_with(&kernels[k], m, NULL, &problem, &(mp_epilogue){0}, NULL, &out, &redone, &err),
+            mp_tc_gemm_with(&kernels[k], m, NULL, &problem, &(mp_epilogue){0}, NULL, &out, &counts, &err),
             MP_OK);
-        all_redone += redone;
+        all_redone += counts.redone;
         for (int64_t i = 0; i < M * N; i++) {
             const uint32_t got = ((const uint32_t *)out.data)[i], want = ((const uint32_t *)expected.data)[i];
             if (got != want)

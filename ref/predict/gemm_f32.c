@@ -18,6 +18,7 @@ typedef struct workspace {
     char *rows, *panels;    /* packed: rows of BLOCKS_AT_ONCE blocks, a task's columns */
     float *block, *results; /* [rows, columns]; [BLOCKS_AT_ONCE*rows, MP_SLAB_COLUMNS] */
     float *scratch;         /* [k] */
+    char *shortcut;         /* the engine's own */
 } workspace;
 
 static size_t aligned(size_t bytes) {
@@ -44,10 +45,13 @@ static char *workspace_create(const mp_gemm_f32_engine *e, const mp_gemm_problem
     const int64_t N = p->w.codes->dim[1], K = p->w.codes->dim[2];
     const size_t panels = (size_t)mp_blocks_of(min64(N, MP_SLAB_COLUMNS), e->columns),
                  rows = (size_t)(e->rows * min64(mp_blocks_of(p->slots, e->rows), BLOCKS_AT_ONCE));
-    const size_t bytes[] = {aligned(rows * e->row_bytes), aligned(panels * e->panel_bytes),
+    const size_t bytes[] = {aligned(rows * e->row_bytes),
+                            aligned(panels * e->panel_bytes),
                             aligned((size_t)(e->rows * e->columns) * sizeof(float)),
-                            rows * MP_SLAB_COLUMNS * sizeof(float), aligned((size_t)K * sizeof(float))};
-    char *memory = slabs_alloc(bytes[0] + bytes[1] + bytes[2] + bytes[3] + bytes[4]);
+                            rows * MP_SLAB_COLUMNS * sizeof(float),
+                            aligned((size_t)K * sizeof(float)),
+                            e->shortcut ? e->shortcut_bytes : 0};
+    char *memory = slabs_alloc(bytes[0] + bytes[1] + bytes[2] + bytes[3] + bytes[4] + bytes[5]);
     if (!memory) return NULL;
     memset(memory, 0, bytes[0]); /* rows behind the last slot are computed and dropped */
     s->rows = memory;
@@ -55,13 +59,15 @@ static char *workspace_create(const mp_gemm_f32_engine *e, const mp_gemm_problem
     s->block = (float *)(s->panels + bytes[1]);
     s->results = s->block + bytes[2] / sizeof(float);
     s->scratch = s->results + bytes[3] / sizeof(float);
+    s->shortcut = (char *)s->scratch + bytes[4];
     return memory;
 }
 
-static void finish_row(const mp_epilogue *epilogue, const mp_gemm_task *job, int64_t slot, float *row,
-                       const mp_tensor *out, int64_t out_row) {
-    mp_epilogue_row_f32(epilogue, job->expert, job->n0, job->n, slot, row);
-    mp_encode_row_f32(out->dtype, out->data, out_row * mp_tensor_row_length(out) + job->n0, job->n, row);
+static void finish_row(const mp_gemm_f32_call *call, const mp_gemm_task *job, int64_t slot, float *row) {
+    const int64_t at = mp_gemm_f32_out_at(call, slot);
+    if (at < 0) return;
+    mp_epilogue_row_f32(call->epilogue, job->expert, job->n0, job->n, slot, row);
+    mp_encode_row_f32(call->out->dtype, call->out->data, at + job->n0, job->n, row);
 }
 
 /* The block at packed row `row` and column `column` of the task, into the results. */
@@ -74,16 +80,17 @@ static void run_block(const mp_gemm_f32_engine *e, const mp_gemm_f32_tile *tile,
                (size_t)tile->n * sizeof(float));
 }
 
-static void run_task(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, const mp_gemm_task *job,
-                     const int64_t *order, const workspace *s, const mp_epilogue *epilogue,
-                     const int64_t *out_row, const mp_tensor *out) {
+static void run_task(const mp_gemm_f32_engine *e, const mp_gemm_f32_call *call, const mp_gemm_task *job,
+                     const workspace *s) {
+    const mp_gemm_problem *p = call->problem;
+    if (e->shortcut && e->shortcut(e, call, job, s->shortcut)) return;
     const int64_t columns = e->columns, at_once = (int64_t)e->rows * BLOCKS_AT_ONCE,
                   first = job->expert * p->w.codes->dim[1] + job->n0;
     for (int64_t n = 0; n < job->n; n += columns)
         e->pack_panel(e, p->w.codes, first + n, job->n - n < columns ? job->n - n : columns, s->scratch,
                       s->panels + (size_t)(n / columns) * e->panel_bytes);
     for (int64_t i = 0; i < job->count; i += at_once) {
-        const int64_t *slot = order + job->first + i,
+        const int64_t *slot = call->order + job->first + i,
                       count = job->count - i < at_once ? job->count - i : at_once;
         for (int64_t r = 0; r < count; r++)
             e->pack_row(e, p->a.codes, p->a_row[slot[r]], s->rows + (size_t)r * e->row_bytes);
@@ -96,10 +103,7 @@ static void run_task(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, cons
                                                .slot = slot + r};
                 run_block(e, &tile, s, r, n);
             }
-        for (int64_t r = 0; r < count; r++) {
-            const int64_t row = out_row ? out_row[slot[r]] : slot[r];
-            if (row >= 0) finish_row(epilogue, job, slot[r], s->results + r * MP_SLAB_COLUMNS, out, row);
-        }
+        for (int64_t r = 0; r < count; r++) finish_row(call, job, slot[r], s->results + r * MP_SLAB_COLUMNS);
     }
 }
 
@@ -111,6 +115,7 @@ mp_status mp_gemm_f32(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, con
     const mp_status status = mp_gemm_tasks_create(p, &tasks, err);
     if (status != MP_OK) return status;
     mp_gemm_zero_filtered(p, out_row, out);
+    const mp_gemm_f32_call call = {p, epilogue, out_row, out, tasks.order};
     bool failed = false;
 #pragma omp parallel if (tasks.count > 1 && \
                          mp_worth_threads(p->slots, p->w.codes->dim[1] * p->w.codes->dim[2] / 8))
@@ -123,7 +128,7 @@ mp_status mp_gemm_f32(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, con
         }
 #pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < tasks.count; i++)
-            if (memory) run_task(e, p, &tasks.task[i], tasks.order, &s, epilogue, out_row, out);
+            if (memory) run_task(e, &call, &tasks.task[i], &s);
         free(memory);
     }
     mp_gemm_tasks_destroy(&tasks);

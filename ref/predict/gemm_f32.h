@@ -5,12 +5,28 @@
 #define MP_REF_GEMM_F32_H
 
 #include "ref/gemm.h"
+#include "ref/gemm_tasks.h"
 
 /* Which results a block holds: `count` slots of one expert by columns n0 .. n0+n of its w. */
 typedef struct mp_gemm_f32_tile {
     int64_t expert, count, n0, n;
     const int64_t *slot;
 } mp_gemm_f32_tile;
+
+/* What a GEMM is asked for: mp_gemm_f32's arguments, and its slots by expert. */
+typedef struct mp_gemm_f32_call {
+    const mp_gemm_problem *problem;
+    const mp_epilogue *epilogue;
+    const int64_t *out_row; /* or NULL */
+    const mp_tensor *out;
+    const int64_t *order; /* what tasks count in */
+} mp_gemm_f32_call;
+
+/* Where in out a slot's row begins, in elements; negative: it is not stored. */
+static inline int64_t mp_gemm_f32_out_at(const mp_gemm_f32_call *call, int64_t slot) {
+    const int64_t row = call->out_row ? call->out_row[slot] : slot;
+    return row < 0 ? -1 : row * mp_tensor_row_length(call->out);
+}
 
 /* An engine: how a block of results comes about. It chooses the packed form of its operands; the first packed
  * row and panel are 64-byte aligned. An engine with data of its own has this struct as its first member. */
@@ -28,6 +44,11 @@ struct mp_gemm_f32_engine {
      * meaning. */
     void (*run)(const mp_gemm_f32_engine *engine, const mp_gemm_f32_tile *tile, const void *rows,
                 const void *panel, float *result);
+    /* Stores all results of a task in a way of its own, true; or false, and they come block by block.
+     * scratch: shortcut_bytes, 64-byte aligned. NULL: it knows none. */
+    bool (*shortcut)(const mp_gemm_f32_engine *engine, const mp_gemm_f32_call *call, const mp_gemm_task *task,
+                     void *scratch);
+    size_t shortcut_bytes;
 };
 
 /* Arguments as mp_gemm_stage; a and w as the engine wants them; bias and out are bf16, fp16 or fp32. Epilogue

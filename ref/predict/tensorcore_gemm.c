@@ -5,6 +5,7 @@
 #include "base/clones.h"
 #include "ref/predict/gemm_f32.h"
 #include "ref/predict/int8_gemm.h"
+#include "ref/predict/tensorcore_bracket.h"
 #include "ref/predict/tensorcore_pack.h"
 
 #include <string.h>
@@ -19,7 +20,8 @@ typedef struct tc_engine {
     int64_t chain; /* terms that share an accumulator: of fp8 through fp16 those of one instruction */
     const mp_tc_parts *parts;    /* NULL: k is one */
     int lowest_sum, highest_sum; /* of the exponents taken out of a row and a column: see covers below */
-    int64_t *redone;
+    const mp_tc_kernel *kernel;
+    mp_tc_counts *counts;
 } tc_engine;
 
 static const tc_engine *tc(const mp_gemm_f32_engine *engine) {
@@ -149,9 +151,9 @@ static void run_chain(const tc_engine *e, int64_t count, const void *rows, const
         }
         if (adds) add_rows(panel->count, dot, result + r * columns);
     }
-    if (redone && e->redone) {
+    if (redone && e->counts) {
 #pragma omp atomic
-        *e->redone += redone;
+        e->counts->redone += redone;
     }
 }
 
@@ -177,6 +179,12 @@ static void run(const mp_gemm_f32_engine *engine, const mp_gemm_f32_tile *tile, 
         run_part(e, tile->count, rows, packed, k, end - k < e->parts->terms ? end : k + e->parts->terms, dot);
         e->parts->add(e->parts->ctx, &part);
     }
+}
+
+static bool settle_task(const mp_gemm_f32_engine *engine, const mp_gemm_f32_call *call,
+                        const mp_gemm_task *task, void *scratch) {
+    const tc_engine *e = tc(engine);
+    return mp_tc_bracket_task(e->kernel, &e->step, call, task, scratch, e->counts);
 }
 
 /* Why scaled results are right. Let s be the sum of the exponents taken out of a row and a column, and F at
@@ -215,7 +223,7 @@ static const char *unknown_order(const mp_tc_model *m) {
 
 mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, const mp_tc_parts *parts,
                           const mp_gemm_problem *p, const mp_epilogue *epilogue, const int64_t *out_row,
-                          const mp_tensor *out, int64_t *redone, mp_error *err) {
+                          const mp_tensor *out, mp_tc_counts *counts, mp_error *err) {
     const int64_t K = p->w.codes->dim[2];
     if (model->a == MP_TC_S8) return mp_int8_gemm(model, parts, p, epilogue, out_row, out, err);
     const mp_tc_operand *a = &mp_tc_operands[model->a], *w = &mp_tc_operands[model->b];
@@ -248,7 +256,8 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
                         .step = mp_tc_step(model),
                         .parts = parts,
                         .highest_sum = 126 - (64 - __builtin_clzll((uint64_t)K | 1)),
-                        .redone = redone};
+                        .kernel = kernel,
+                        .counts = counts};
     const bool single = kernel->run_single && covers_in_single(&engine.step);
     const int lowest_fraction_bits = engine.step.fraction_bits < 23 ? 23 : engine.step.fraction_bits;
     mp_tc_layout_make(&engine.layout, model, single ? &mp_tc_single : kernel->form, kernel->columns, K);
@@ -258,7 +267,11 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
         model->method == MP_TC_THROUGH_FP16 || engine.layout.padded_k == 0 ? terms : engine.layout.padded_k;
     engine.base.row_bytes = mp_tc_row_bytes(&engine.layout);
     engine.base.panel_bytes = mp_tc_panel_bytes(&engine.layout);
-    if (redone) *redone = 0;
+    if (counts) *counts = (mp_tc_counts){0};
+    if (kernel->run_bracket && !parts && mp_tc_bracket_covers(model, K, out->dtype)) {
+        engine.base.shortcut = settle_task;
+        engine.base.shortcut_bytes = mp_tc_bracket_bytes(K);
+    }
     return mp_gemm_f32(&engine.base, p, epilogue, out_row, out, err);
 }
 

@@ -4,7 +4,8 @@
  *
  * The bits depend on nothing but the operands: not on the machine, the micro-kernel, the threads or the
  * batch. Whatever the micro-kernels do not cover (Inf, NaN, extreme exponents; float16 accumulators) is
- * computed by mp_tc_dot itself. */
+ * computed by mp_tc_dot itself. Most results that are stored as bf16 need no steps: see
+ * ref/predict/tensorcore_bracket.h. */
 #ifndef MP_REF_TENSORCORE_GEMM_H
 #define MP_REF_TENSORCORE_GEMM_H
 
@@ -43,10 +44,18 @@ mp_status mp_tc_gemm(const mp_tc_model *model, const mp_tc_parts *parts, const m
                      const mp_epilogue *epilogue, const int64_t *out_row, const mp_tensor *out,
                      mp_error *err);
 
-/* The same with a given micro-kernel, for tests and measurements. *redone (may be NULL) counts the dot
- * products that mp_tc_dot_add had to compute: one an output, but of fp8 through fp16 one an instruction. */
+/* How results came about. */
+typedef struct mp_tc_counts {
+    int64_t
+        redone; /* dot products that mp_tc_dot_add had to compute: one an output, but of fp8 through fp16 one
+                        an instruction */
+    int64_t settled; /* outputs that a bracket settled */
+    int64_t opened;  /* those that it left open */
+} mp_tc_counts;
+
+/* The same with a given micro-kernel, for tests and measurements. counts may be NULL. */
 mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, const mp_tc_parts *parts,
                           const mp_gemm_problem *problem, const mp_epilogue *epilogue, const int64_t *out_row,
-                          const mp_tensor *out, int64_t *redone, mp_error *err);
+                          const mp_tensor *out, mp_tc_counts *counts, mp_error *err);
 
 #endif

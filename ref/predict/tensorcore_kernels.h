@@ -84,12 +84,27 @@ static inline int mp_tc_masks(int group) {
     return group / mp_tc_mask_terms(group);
 }
 
+/* Float32 sums of rows of a by a panel of columns of w, and how large they are on the way: what brackets need
+ * (ref/predict/tensorcore_bracket.h). Chains of a step's terms begin at zero, and are added in turn. */
+enum { MP_TC_BRACKET_ROWS = 4, MP_TC_BRACKET_COLUMNS = 64 };
+typedef struct mp_tc_bracket_block {
+    int group;            /* terms of a step: 8 or 16 */
+    int64_t groups, rows; /* k = groups * group; a multiple of MP_TC_BRACKET_ROWS */
+    const float *a;       /* [rows, k] */
+    int64_t stride;       /* from a row of a to the next */
+    const float *w;       /* [k, columns] */
+    const float *least;   /* [rows, columns] none negative */
+    float *sum;           /* [rows, columns] zero at first */
+    float *sizes;         /* [rows, columns] added to after every step: the larger of |sum| and least */
+} mp_tc_bracket_block;
+
 typedef struct mp_tc_kernel {
     const char *name;
     int columns;
     const mp_tc_form *form; /* of `run` */
     void (*run)(const mp_tc_block *block);
-    void (*run_single)(const mp_tc_block *block); /* as mp_tc_single; NULL: has none */
+    void (*run_single)(const mp_tc_block *block);          /* as mp_tc_single; NULL: has none */
+    void (*run_bracket)(const mp_tc_bracket_block *block); /* NULL: has none */
 } mp_tc_kernel;
 
 /* Kernels this CPU can run, fastest first; the last one is portable. Returns their number. */

@@ -4,6 +4,7 @@
 #include "base/bits.h"
 #include "base/clones.h"
 #include "ref/predict/tensorcore_scale.h"
+#include "ref/predict/transpose.h"
 
 #include <string.h>
 
@@ -196,27 +197,13 @@ static INLINE void place_column(size_t size, const char *codes, int64_t n, int64
         memcpy(tile + (size_t)(k * columns + column) * size, codes + (size_t)k * size, size);
 }
 
-typedef uint16_t eight __attribute__((vector_size(16)));
-
-/* tile[k, column] of eight columns by eight terms of 16 bits, a column every `stride` codes: three rounds in
- * which neighbours change places. */
-static INLINE void place_eight(const uint16_t *codes, int64_t stride, int64_t columns, uint16_t *tile) {
-    eight from[8], to[8];
-    for (int i = 0; i < 8; i++) memcpy(&from[i], codes + i * stride, sizeof from[i]);
-    for (int round = 0; round < 3; round++) {
-        for (int i = 0; i < 4; i++) {
-            to[2 * i] = __builtin_shufflevector(from[i], from[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
-            to[2 * i + 1] = __builtin_shufflevector(from[i], from[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
-        }
-        memcpy(from, to, sizeof from);
-    }
-    for (int k = 0; k < 8; k++) memcpy(tile + k * columns, &from[k], sizeof from[k]);
-}
-
 static void place_all_of_16_bits(const mp_tc_layout *l, const uint16_t *codes, uint16_t *tile) {
     for (int64_t n = 0; n < l->columns; n += 8)
-        for (int64_t k = 0; k < TILE_K; k += 8)
-            place_eight(codes + n * l->terms + k, l->terms, l->columns, tile + k * l->columns + n);
+        for (int64_t k = 0; k < TILE_K; k += 8) {
+            const uint16_t *column[8];
+            for (int i = 0; i < 8; i++) column[i] = codes + (n + i) * l->terms + k;
+            mp_transpose_eight(column, l->columns, tile + k * l->columns + n);
+        }
 }
 
 /* The codes of terms k .. k+rows-1 of every column, [rows, columns]; zeros where there is no term or column,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the micro-kernels of float64 and of float32 share: where a block's rows lie, and what a step needs to
  * know before it sums, which is read off bytes and sign masks, whatever the numbers are. Included by
- * tensorcore_kernels.c and tensorcore_single.c alone. */
+ * tensorcore_kernels.c, tensorcore_single.c and tensorcore_bracket_kernels.c alone. */
 #ifndef MP_REF_TENSORCORE_STEPS_H
 #define MP_REF_TENSORCORE_STEPS_H
 
@@ -23,6 +23,8 @@ enum { PORTABLE_COLUMNS = 16, AVX512_COLUMNS = 64, AVX2_COLUMNS = 32 };
 #if MP_X86
 void mp_tc_single_avx512(const mp_tc_block *b);
 void mp_tc_single_avx2(const mp_tc_block *b);
+void mp_tc_bracket_avx512(const mp_tc_bracket_block *b);
+void mp_tc_bracket_avx2(const mp_tc_bracket_block *b);
 #endif
 
 /* All kernels take a step of all rows before the next step: the panel's part of a step, 9 KiB at most, then

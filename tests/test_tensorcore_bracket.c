@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Results that brackets settle, and those that they leave open, against the definition, bit by bit. */
+#include "base/bits.h"
+#include "ref/predict/tensorcore_bracket.h"
+#include "ref/predict/tensorcore_lanes.h"
+#include "tests/tensorcore_support.h"
+
+#include <math.h>
+#include <stdio.h>
+
+/* The models of bf16 whose terms are not permuted, whose steps have 16 and 8 terms, and one of fewer bits
+ * behind them. */
+static mp_tc_model bf16_model(int which) {
+    mp_tc_model m;
+    assert_true(mp_tc_find(which == 1 ? 80 : 90, MP_TC_MMA, MP_TC_BF16, MP_TC_BF16, &m));
+    if (which == 2) m.fraction_bits = 24;
+    return m;
+}
+enum { BF16_MODELS = 3 };
+
+typedef struct operands {
+    mp_tensor a, w, bias; /* [M,K], [1,N,K], [1,N] or no data */
+    float *weights;       /* [M] or NULL */
+} operands;
+
+static operands allocated_operands(int64_t M, int64_t N, int64_t K) {
+    return (operands){.a = allocated_tensor(MP_BF16, M, K, 0), .w = allocated_tensor(MP_BF16, 1, N, K)};
+}
+
+static void free_operands(operands *o) {
+    mp_tensor_free(&o->a);
+    mp_tensor_free(&o->w);
+    mp_tensor_free(&o->bias);
+    free(o->weights);
+}
+
+/* By every kernel that has brackets; what became of the results is added to `all`. */
+static void compare(const mp_tc_model *m, const operands *o, const char *of, mp_tc_counts *all) {
+    const int64_t M = o->a.dim[0], N = o->w.dim[1];
+    mp_tensor expected = allocated_tensor(MP_BF16, M, N, 0), out = allocated_tensor(MP_BF16, M, N, 0);
+    int64_t *row = allocated(M, sizeof *row);
+    int32_t *ids = allocated(M, sizeof *ids);
+    for (int64_t i = 0; i < M; i++) row[i] = i;
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int64_t i = 0; i < M; i++)
+        for (int64_t n = 0; n < N; n++) {
+            float value = definition(m, &o->a, i, &o->w, n);
+            if (o->bias.data) value += (float)mp_decode(MP_BF16, o->bias.data, n);
+            if (o->weights) value *= o->weights[i];
+            mp_encode(MP_BF16, expected.data, i * N + n, (double)value);
+        }
+    const mp_gemm_problem problem = {
+        .a = {.codes = &o->a}, .a_row = row, .w = {.codes = &o->w}, .topk_ids = ids, .slots = M};
+    const mp_epilogue epilogue = {.bias = o->bias.data ? &o->bias : NULL, .weights = o->weights};
+    const mp_tc_kernel *kernels;
+    const int count = mp_tc_kernels(&kernels);
+    for (int k = 0; k < count; k++) {
+        mp_tc_counts counts;
+        mp_error err;
+        if (!kernels[k].run_bracket) continue;
+        memset(out.data, 0x55, mp_tensor_bytes(&out));
+        assert_int_equal(
+            mp_tc_gemm_with(&kernels[k], m, NULL, &problem, &epilogue, NULL, &out, &counts, &err), MP_OK);
+        assert_true(counts.settled + counts.opened == 0 || counts.settled + counts.opened == M * N);
+        all->settled += counts.settled;
+        all->opened += counts.opened;
+        all->redone += counts.settled + counts.opened > 0 ? counts.redone : 0;
+        for (int64_t i = 0; i < M * N; i++) {
+            const uint16_t got = ((const uint16_t *)out.data)[i], want = ((const uint16_t *)expected.data)[i];
+            if (got != want)
+                fail_msg("%s, L=%d F=%d, %s, K=%lld, row %lld, column %lld: %04X, expected %04X",
+                         kernels[k].name, m->group, m->fraction_bits, of, (long long)o->w.dim[2],
+                         (long long)(i / N), (long long)(i % N), got, want);
+        }
+    }
+    mp_tensor_free(&expected);
+    mp_tensor_free(&out);
+    free(row);
+    free(ids);
+}
+
+static bool has_brackets(void) {
+    const mp_tc_kernel *kernels;
+    mp_tc_kernels(&kernels);
+    return kernels->run_bracket != NULL;
+}
+
+/* Zeros, of both signs, Inf and NaN among them. */
+static float random_weight(rng *r) {
+    static const float edges[] = {0, -0.0F, 1, -1, INFINITY, NAN};
+    const int64_t choice = random_below(r, 20);
+    return choice < 6 ? edges[choice] : (float)(2 * random_unit(r) - 1);
+}
+
+static void brackets_have_the_bits_of_the_definition(void **state) {
+    (void)state;
+    rng r = {11};
+    mp_tc_counts of_ordinary = {0}, of_others = {0};
+    for (int which = 0; which < BF16_MODELS; which++)
+        for (family f = 0; f < FAMILIES; f++)
+            for (int round = 0; round < 12; round++) {
+                const mp_tc_model m = bf16_model(which);
+                /* some with more rows than are packed at once, some with more columns than a task has */
+                const int64_t M = 1 + random_below(&r, random_below(&r, 4) ? 30 : 150),
+                              N = 1 + random_below(&r, random_below(&r, 6) ? 150 : 600),
+                              K = 1 + random_below(&r, random_below(&r, 3) ? 130 : 500);
+                operands o = allocated_operands(M, N, K);
+                char of[32];
+                snprintf(of, sizeof of, "family %d", f);
+                random_rows(&r, MP_TC_BF16, f, M, K, &o.a);
+                random_columns(&r, MP_TC_BF16, f, N, K, &o.w);
+                if (random_below(&r, 2)) {
+                    o.bias = allocated_tensor(MP_BF16, 1, N, 0);
+                    random_rows(&r, MP_TC_BF16, round % 3 ? MODERATE : EDGES, 1, N, &o.bias);
+                }
+                if (random_below(&r, 2)) {
+                    o.weights = allocated(M, sizeof *o.weights);
+                    for (int64_t i = 0; i < M; i++) o.weights[i] = random_weight(&r);
+                }
+                compare(&m, &o, of, f == MODERATE || f == SPARSE ? &of_ordinary : &of_others);
+                free_operands(&o);
+            }
+    if (!has_brackets()) return;
+    assert_true(of_ordinary.settled > 20 * of_ordinary.opened && of_ordinary.opened > 0);
+    assert_true(of_others.settled > 0 && of_others.opened > 0);
+}
+
+/* ---- the radius ---- */
+
+static uint16_t bf16(double value) {
+    return (uint16_t)mp_encode_code(MP_BF16, value);
+}
+
+/* Columns whose sums lie just above and below the middle between 1 and the next bf16, 1 + 2^-7: 1 + 2^-8 less
+ * n units of 2^-21, and behind these three terms others that steps and float32 sums take differently. Most
+ * columns lie far from it, because brackets give up where many of them are open.
+ *   lost      of less than a unit of the step, 2^-F: it sees none of them, float32 all
+ *   rounded   of nearly three such units, beside a 1 that the last term of every step takes back: the step
+ *             cuts them to two, float32 rounds to four
+ * What is stored depends on which sum it is of, over a thousand units. */
+typedef enum pattern { LOST, ROUNDED, PATTERNS } pattern;
+enum { BESIDE = 64 };
+
+static void fill_pattern(pattern p, const mp_tc_model *m, int64_t K, double sign, operands *o) {
+    const int64_t N = o->w.dim[1], last = m->group - 1;
+    uint16_t *a = o->a.data, *w = o->w.data;
+    const double unit = mp_power_of_two(-m->fraction_bits);
+    for (int64_t k = 0; k < K; k++) {
+        double left = p == LOST ? 0x1p-12 : 1, right = (p == LOST ? 0.98 : 2.98) * unit / left;
+        if (k == 0 || (p == ROUNDED && (k % m->group == 0 || k % m->group == last))) left = right = 1;
+        if (k == 1 || k == 2) left = 1;
+        if (k == 1) right = 0x1p-8;
+        if (p == ROUNDED && k % m->group == last) right = k == last ? 0 : -1; /* the first 1 stays */
+        a[k] = bf16(sign * left);
+        for (int64_t n = 0; n < N; n++)
+            w[n * K + k] = bf16(k != 2 ? right : n < BESIDE ? -(double)n * 0x1p-21 : -0x1p-9);
+    }
+}
+
+static void sums_beside_a_middle_are_settled_rightly_or_not_at_all(void **state) {
+    (void)state;
+    for (int which = 0; which < BF16_MODELS; which++)
+        for (pattern p = 0; p < PATTERNS; p++)
+            for (int64_t steps = 1; steps <= 64; steps *= 2)
+                for (double sign = -1; sign <= 1; sign += 2) {
+                    const mp_tc_model m = bf16_model(which);
+                    mp_tc_counts counts = {0};
+                    operands o = allocated_operands(1, 8 * BESIDE, steps * m.group);
+                    fill_pattern(p, &m, steps * m.group, sign, &o);
+                    compare(&m, &o, p == LOST ? "lost" : "rounded", &counts);
+                    assert_true(counts.opened > 0 || !has_brackets());
+                    free_operands(&o);
+                }
+}
+
+/* ---- lanes ---- */
+
+static void lanes_have_the_bits_of_the_definition(void **state) {
+    (void)state;
+    enum { K = 96 };
+    rng r = {12};
+    int64_t certain_ones = 0, uncertain_ones = 0;
+    for (int which = 0; which < BF16_MODELS; which++)
+        for (family f = 0; f < FAMILIES; f++) {
+            const mp_tc_model m = bf16_model(which);
+            if (f == SCALED || f == APART || f == EDGES || f == ANY)
+                continue; /* largest exponents beyond +-16 */
+            for (int round = 0; round < 100; round++) {
+                mp_tensor a = allocated_tensor(MP_BF16, 1, K, 0),
+                          w = allocated_tensor(MP_BF16, 1, MP_TC_LANES, K);
+                random_rows(&r, MP_TC_BF16, f, 1, K, &a);
+                random_columns(&r, MP_TC_BF16, f, MP_TC_LANES, K, &w);
+                float numbers[K], result[MP_TC_LANES];
+                int32_t exponents[K];
+                uint32_t pairs[K / 2 * MP_TC_LANES];
+                bool certain[MP_TC_LANES];
+                const uint16_t *codes = w.data;
+                for (int64_t k = 0; k < K; k++) numbers[k] = (float)mp_decode(MP_BF16, a.data, k);
+                for (int64_t k = 0; k < K; k += 2)
+                    for (int64_t i = 0; i < MP_TC_LANES; i++)
+                        pairs[k / 2 * MP_TC_LANES + i] = codes[i * K + k] | (uint32_t)codes[i * K + k + 1]
+                                                                                << 16;
+                mp_tc_lanes_exponents(K, numbers, exponents);
+                const mp_tc_lanes lanes = {m.group, m.fraction_bits, K / m.group, numbers, exponents, pairs};
+                mp_tc_lanes_run(&lanes, result, certain);
+                for (int64_t i = 0; i < MP_TC_LANES; i++) {
+                    const uint32_t got = mp_bits_of_float(result[i]),
+                                   want = mp_bits_of_float(definition(&m, &a, 0, &w, i));
+                    certain_ones += certain[i];
+                    uncertain_ones += !certain[i];
+                    if (certain[i] && got != want)
+                        fail_msg("L=%d F=%d, family %d, lane %lld: %08X, expected %08X", m.group,
+                                 m.fraction_bits, f, (long long)i, got, want);
+                }
+                mp_tensor_free(&a);
+                mp_tensor_free(&w);
+            }
+        }
+    assert_true(certain_ones > uncertain_ones && uncertain_ones > 0);
+}
+
+/* ---- what is not taken ---- */
+
+static void what_brackets_do_not_cover(void **state) {
+    (void)state;
+    mp_tc_model m = bf16_model(0);
+    assert_true(mp_tc_bracket_covers(&m, 8192, MP_BF16));
+    assert_false(mp_tc_bracket_covers(&m, 8193, MP_BF16));
+    assert_false(mp_tc_bracket_covers(&m, 0, MP_BF16));
+    assert_false(mp_tc_bracket_covers(&m, 64, MP_FP16));
+    assert_false(mp_tc_bracket_covers(&m, 64, MP_FP32));
+    m.fraction_bits = 23;
+    assert_false(mp_tc_bracket_covers(&m, 64, MP_BF16));
+    m = bf16_model(0);
+    m.method = MP_TC_PERMUTED;
+    assert_false(mp_tc_bracket_covers(&m, 64, MP_BF16));
+    m = bf16_model(0);
+    m.a = m.b = MP_TC_FP16;
+    assert_false(mp_tc_bracket_covers(&m, 64, MP_BF16));
+    m = bf16_model(1);
+    assert_true(mp_tc_bracket_covers(&m, 4096, MP_BF16));
+    assert_false(mp_tc_bracket_covers(&m, 4097, MP_BF16));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(brackets_have_the_bits_of_the_definition),
+        cmocka_unit_test(sums_beside_a_middle_are_settled_rightly_or_not_at_all),
+        cmocka_unit_test(lanes_have_the_bits_of_the_definition),
+        cmocka_unit_test(what_brackets_do_not_cover),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
