@@ -15,7 +15,7 @@ typedef double doubles __attribute__((vector_size(8 * MP_TC_LANES)));
 typedef int64_t longs __attribute__((vector_size(8 * MP_TC_LANES)));
 
 /* A float32's exponent field. Nonzero products of operands that are not small are at least
- * 2^(2*(-16-31)) = 2^-94: a step whose largest product lies at the floor or below has none but zeros, or small
+ * 2^(2*(-16-31)) = 2^-94: a step whose largest product is not above the floor has none but zeros, or small
  * ones. 2^(floor-25) is a normal number, and so are the scales of 2^(25-floor). */
 enum { SHIFT = 23, BIAS = 127, FIELD = 0xFF << SHIFT, FLOOR = (BIAS - 96) << SHIFT };
 
