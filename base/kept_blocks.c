@@ -16,7 +16,7 @@
 #define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
 #endif
 
-enum { ALIGNMENT = 64, WORTH_KEEPING = 4 << 21 /* bytes */, MOST_BLOCKS = 16 };
+enum { ALIGNMENT = 64, WORTH_KEEPING = 4 << 21 /* bytes */, MOST_BLOCKS = 64 };
 
 typedef struct kept_block {
     void *block;

@@ -2,6 +2,7 @@
 #include "ref/bench.h"
 
 #include "base/clock.h"
+#include "base/large_pages.h"
 #include "cases/graph_tables.h"
 #include "ref/blas.h"
 #include "ref/engine.h"
@@ -26,7 +27,7 @@ static mp_status dgemm_peak(double *gflops, mp_error *err) {
         double start = 0, end = 0;
 #pragma omp parallel
         {
-            double *m = malloc(3 * elements * sizeof *m);
+            double *m = mp_large_pages_alloc(3 * elements * sizeof *m);
             if (!m) {
 #pragma omp atomic write
                 failed = true;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/blas.h"
+#include "base/kept_blocks.h"
 #include "base/threads.h"
 #include "ref/engine.h"
 #include "ref/gemm_tasks.h"
@@ -47,7 +48,7 @@ static bool workspace_create(workspace *s, int64_t block, int64_t columns, int64
     enum { PARTS = sizeof parts / sizeof parts[0] };
     int64_t all = 0;
     for (int i = 0; i < PARTS; i++) all += parts[i].count;
-    double *at = s->memory = malloc((size_t)all * sizeof *at);
+    double *at = s->memory = mp_block_take((size_t)all * sizeof *at);
     for (int i = 0; at && i < PARTS; at += parts[i].count, i++)
         *parts[i].buffer = parts[i].count > 0 ? at : NULL;
     return s->memory != NULL;
@@ -128,7 +129,7 @@ static mp_status gemm_blas(const mp_engine *self, const mp_gemm_problem *p, bool
 #pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < tasks.count; i++)
             if (s.memory) run_task(p, &tasks.task[i], tasks.order, block, &s, visit, ctx);
-        free(s.memory);
+        mp_block_give(s.memory);
     }
     mp_gemm_tasks_destroy(&tasks);
     return failed ? mp_fail(err, MP_EMEMORY, "gemm: no memory for float64 slabs of %lld by %lld",

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ref/predict/gemm_f32.h"
 
+#include "base/kept_blocks.h"
 #include "base/threads.h"
 #include "cases/scheme.h"
 #include "ref/gemm_tasks.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 /* Blocks that are packed at once. A panel then is in a cache when the next of them meets it: panels of a task
  * together are larger than caches of a core. */
@@ -25,22 +25,13 @@ static size_t aligned(size_t bytes) {
     return (bytes + 63) / 64 * 64;
 }
 
-/* In large pages, where the system has them: slabs are written once and read often, and pages of 4 KiB took a
- * sixth of the time at K=4096. */
-static char *slabs_alloc(size_t bytes) {
-    enum { LARGE = 2 << 20, SMALL = 4096 };
-    const size_t page = bytes < LARGE ? SMALL : LARGE, whole = (bytes + page - 1) / page * page;
-    char *memory = aligned_alloc(page, whole);
-    if (memory && page == LARGE) madvise(memory, whole, MADV_HUGEPAGE); /* or not: then they are small */
-    return memory;
-}
-
 static int64_t min64(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
 /* One allocation for all buffers, as large as any task of the problem needs; the packed rows come first. NULL
- * when there is no memory. */
+ * when there is no memory. Large ones have large pages: slabs are written once and read often, and pages of
+ * 4 KiB took a sixth of the time at K=4096. */
 static char *workspace_create(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, workspace *s) {
     const int64_t N = p->w.codes->dim[1], K = p->w.codes->dim[2];
     const size_t panels = (size_t)mp_blocks_of(min64(N, MP_SLAB_COLUMNS), e->columns),
@@ -51,7 +42,7 @@ static char *workspace_create(const mp_gemm_f32_engine *e, const mp_gemm_problem
                             rows * MP_SLAB_COLUMNS * sizeof(float),
                             aligned((size_t)K * sizeof(float)),
                             e->shortcut ? e->shortcut_bytes : 0};
-    char *memory = slabs_alloc(bytes[0] + bytes[1] + bytes[2] + bytes[3] + bytes[4] + bytes[5]);
+    char *memory = mp_block_take(bytes[0] + bytes[1] + bytes[2] + bytes[3] + bytes[4] + bytes[5]);
     if (!memory) return NULL;
     memset(memory, 0, bytes[0]); /* rows behind the last slot are computed and dropped */
     s->rows = memory;
@@ -129,7 +120,7 @@ mp_status mp_gemm_f32(const mp_gemm_f32_engine *e, const mp_gemm_problem *p, con
 #pragma omp for schedule(dynamic, 1)
         for (int64_t i = 0; i < tasks.count; i++)
             if (memory) run_task(e, &call, &tasks.task[i], &s);
-        free(memory);
+        mp_block_give(memory);
     }
     mp_gemm_tasks_destroy(&tasks);
     return failed ? mp_fail(err, MP_EMEMORY, "%s: no memory for slabs of %d by %lld", e->name,
