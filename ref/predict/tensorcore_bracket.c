@@ -46,9 +46,9 @@ typedef struct job {
     const mp_gemm_task *task;
     workspace *s;
     int64_t K, padded_k;
-    const uint16_t *w;                /* the codes of the task's columns, [n, K] */
-    float weight[TERMS];              /* c: in how many roundings a term of a chain is */
-    float of_sizes, of_norms, of_sum; /* the radius' coefficients */
+    const uint16_t *w;        /* the codes of the task's columns, [n, K] */
+    float weight[TERMS];      /* c: in how many roundings a term of a chain is */
+    float of_sizes, of_norms; /* the radius' coefficients */
     int64_t redone;
 } job;
 
@@ -105,16 +105,14 @@ MP_CLONES static void add_weighted_squares(const float weight[8], const float *n
             sum[n] += weight[t] * (numbers[t * COLUMNS + n] * numbers[t * COLUMNS + n]);
 }
 
-/* False: it is not ordinary. Inf and NaN have the largest exponent of all; the square of a number of at least
- * 2^-16 is not lost. */
+/* False: it is not ordinary. Inf and NaN have the largest exponent of all. Squares that are lost, of numbers
+ * below 2^-63, are not alone in an ordinary one: without squares all numbers are zero. */
 static bool survey(const job *j, const uint16_t *codes, float squares, side *of) {
     const mp_tc_scaling scaled = mp_tc_survey(&mp_tc_operands[MP_TC_BF16], (const char *)codes, j->K);
-    bool zero = squares == 0;
-    for (int64_t k = 0; k < j->K && zero; k++) zero = (codes[k] & 0x7FFF) == 0;
-    *of = (side){.power = zero ? 0 : (float)mp_power_of_two(scaled.exponent),
+    *of = (side){.power = squares > 0 ? (float)mp_power_of_two(scaled.exponent) : 0,
                  .norm = sqrtf(squares),
                  .small = scaled.small};
-    return abs(scaled.exponent) <= LARGEST_EXPONENT && (squares > 0 || zero);
+    return abs(scaled.exponent) <= LARGEST_EXPONENT;
 }
 
 static const uint16_t *row_codes(const job *j, int64_t slot) {
@@ -176,7 +174,7 @@ MP_CLONES static void ends(const job *j, const side *row, const side *columns, c
                            const float *sizes, float *low, float *high) {
     const float norm = row->norm * j->of_norms;
     for (int n = 0; n < COLUMNS; n++) {
-        const float radius = j->of_sizes * sizes[n] + norm * columns[n].norm + j->of_sum * fabsf(sum[n]);
+        const float radius = j->of_sizes * sizes[n] + norm * columns[n].norm;
         low[n] = sum[n] - radius;
         high[n] = sum[n] + radius;
     }
@@ -318,11 +316,10 @@ static job job_of(const mp_tc_kernel *kernel, const mp_tc_model *m, const mp_gem
     j.w = (const uint16_t *)w->data + (task->expert * w->dim[1] + task->n0) * j.K;
     for (int t = 0; t < TERMS; t++) {
         const int i = t % m->group;
-        j.weight[t] = (float)(i == 0 ? m->group - 1 : m->group - i);
+        j.weight[t] = (float)(m->group - (i > 0 ? i : 1)); /* the first two are in all roundings */
     }
     j.of_sizes = (float)(slack * ((m->group + 1) * mp_power_of_two(-m->fraction_bits) + 0x1p-23 + 0x1p-24));
     j.of_norms = (float)(slack * 0x1p-24);
-    j.of_sum = (float)(slack * 0x1p-23);
     return j;
 }
 

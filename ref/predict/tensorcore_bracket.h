@@ -16,12 +16,13 @@
  * first i products' magnitudes. With c[i] the number of roundings that product i is in and Cauchy-Schwarz,
  * together at most 2^-24 * |a|_c * |w|_c, where |a|_c is sqrt(sum c a^2). The addition to s rounds by 2^-24 *
  * |s_j|, together 2^-24 * X.
- *   R = (1+2^-8) * (((L+1) * 2^-F + 2^-23 + 2^-24) * X + 2^-24 * |a|_c * |w|_c + 2^-23 * |s|)
- * whose last term is for the rounding of the bracket's ends. The factor is for three things. acc is not s_j,
- * but no further than R from it, so that X is too small by J*R at most: a share of J * 2^-20 of R, which is
- * below 2^-9 for the J that are taken. X, the norms and R are float32 sums of positive numbers: a share of
- * K * 2^-24 of each. What float32 loses below 2^-126 is nothing beside P, which is 2^-32 or more where it is
- * not 0; where it is 0 all products are. */
+ *   R = (1+2^-8) * (((L+1) * 2^-F + 2^-23 + 2^-24) * X + 2^-24 * |a|_c * |w|_c)
+ * The ends are rounded to float32, which takes neither past what is left in the accumulator: that is a float32
+ * itself, and rounding is monotone. The factor is for three things. acc is not s_j, but no further than R from
+ * it, so that X is too small by J*R at most: a share of J * 2^-19 of R, which is 2^-10 or less for the J that
+ * are taken. X, the norms, R and the first products of chains are float32 sums: a share of K * 2^-24 of each.
+ * What float32 loses below 2^-126 is nothing beside P, which is 2^-32 or more where it is not 0; where it is 0
+ * all products are. */
 #ifndef MP_REF_TENSORCORE_BRACKET_H
 #define MP_REF_TENSORCORE_BRACKET_H
 
