@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which version of a published package broke a kernel: git bisect, over versions.
 
-    python3 adapters/bisect_package.py vllm --good 0.10.0 --bad 0.33.0 --with torch --with moeparity -- \\
+    python3 adapters/bisect_package.py vllm --good 0.10.0 --bad 0.33.0 --with out/wheel/*.whl -- \\
         cases/seed.yaml --subject 'worker:{python} adapters/vllm.py stages'
 
 Installs one version after the other into a fresh virtual environment, and asks `moeparity bisect step` with
-the arguments behind --, in which {python} is that environment's interpreter. Versions come from `pip index
+the arguments behind --, in which {python} is that environment's interpreter. What the subject imports besides
+must be named by --with: of this project the wheel that script/wheel makes. Versions come from `pip index
 versions`, or from --versions. Exit codes: 0 the first bad version was found; 1 it is one of several, as those
-between cannot be tested; 2 the line is wrong, or --good is not good, or --bad is not bad.
+between cannot be tested; 2 the line is wrong, or --good is not good, or --bad is not bad, or one of the two
+cannot be tested.
 """
 import argparse
 import os
@@ -141,9 +143,11 @@ def main(argv):
     environments = Environments(args)
     try:
         for version, expected in ((args.good, GOOD), (args.bad, BAD)):
-            if environments.test(version) != expected:
+            answer = environments.test(version)
+            if answer != expected:
                 raise SystemExit(f"bisect_package: {args.package} {version} was said to be "
-                                 f"{'good' if expected == GOOD else 'bad'}, and is not")
+                                 f"{'good' if expected == GOOD else 'bad'}, and "
+                                 f"{'cannot be tested' if answer == CANNOT_TEST else 'is not'}")
         low, high = bisect(versions, environments.test)
     finally:
         environments.close()

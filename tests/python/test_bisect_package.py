@@ -77,6 +77,8 @@ def test_what_cannot_be_tested_is_told(wheels):
     (["--good", "1.0", "--bad", "2.0", "--versions", "1.0,1.1"], "2.0: expected one of 1.0, 1.1"),
     (["--good", "1.1", "--bad", "1.0", "--versions", "1.0,1.1"], "does not come before"),
     (["--good", "1.4", "--bad", "1.6", "--versions", "1.4,1.6"], "1.4 was said to be good, and is not"),
+    (["--good", "1.2", "--bad", "1.4", "--versions", "1.2,1.4"],
+     "1.2 was said to be good, and cannot be tested"),
     (["--good", "1.0", "--bad", "1.4", "--versions", "1.0,1.4", "--fails-in", "nothing"], "ended with 129"),
 ])
 def test_a_wrong_line_is_no_answer(wheels, words, why):
