@@ -116,7 +116,9 @@ typedef struct mp_plugin_run {
     size_t struct_size;
     const mp_plugin_case *c;
     int tensor_count;
-    const mp_plugin_tensor *tensor; /* those that the case has: inputs, and the outputs that are exposed */
+    const mp_plugin_tensor *tensor; /* those that the case has: inputs, and the outputs that are exposed. No
+                                       cache3 where down writes out itself: mode=no_combine, and topk=1 where
+                                       nothing is left to combine */
     void *workspace[4];             /* NULL where no bytes were wanted */
     void *stream;                   /* CUstream of the device; the harness waits for it after run. NULL: the
                                        default stream, or a plug-in on the host. Another one only where the
