@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 int mp_cli_fail(const mp_error *err) {
     fprintf(stderr, "moeparity: %s\n", err->text);
@@ -88,8 +89,14 @@ mp_status mp_cli_matrix(const mp_args *args, const mp_paths *matrices, mp_matrix
     for (size_t i = 0; i < args->case_count && status == MP_OK; i++)
         for (size_t k = 0; k < args->cases[i].after_count && status == MP_OK; k++)
             status = mp_matrix_add_after(matrix, args->cases[i].text, args->cases[i].afters[k], err);
-    for (size_t i = 0; i < matrices->count && status == MP_OK; i++)
-        status = mp_matrix_load(matrix, matrices->path[i], err);
+    for (size_t i = 0; i < matrices->count && status == MP_OK; i++) {
+        const char *path = matrices->path[i];
+        status = mp_matrix_load(matrix, path, err);
+        if (status != MP_OK && !strchr(path, '/') && access(path, F_OK) != 0)
+            status = mp_fail(err, MP_EINPUT,
+                             "%s: %m; expected a matrix file, or a name that moeparity list --matrices tells",
+                             path);
+    }
     for (size_t i = 0; i < matrix->count && status == MP_OK; i++)
         if (matrix->rows[i].c.data == MP_FROM_FILE)
             status = mp_fail(err, MP_EINPUT,

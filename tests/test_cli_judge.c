@@ -255,7 +255,8 @@ static void supplies_are_found_by_name(void **state) {
     expect("moeparity list ./seed.yaml", 2, "",
            "moeparity: ./seed.yaml: No such file or directory; expected a matrix file\n");
     expect("moeparity list sede", 2, "",
-           "moeparity: sede: No such file or directory; expected a matrix file\n");
+           "moeparity: sede: No such file or directory; expected a matrix file, or a name that moeparity "
+           "list --matrices tells\n");
 }
 
 int main(void) {

@@ -112,7 +112,7 @@ static void options_stand_anywhere(void **state) {
         assert_string_equal(out, "M=3 E=2 topk=1 K=16 N=8 act=silu\n");
     }
     expect("moeparity list -- --match ok.yaml", 2, "",
-           "moeparity: --match: No such file or directory; expected a matrix file\n");
+           "moeparity: --match: No such file or directory; expected a matrix file, or a name");
 }
 
 /* Cases accumulate, and each has the pairs behind it. */
