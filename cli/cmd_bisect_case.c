@@ -14,7 +14,7 @@
 
 /* The case, and how much goes with it. */
 static void print_small(const mp_small *small, int64_t tries, double seconds) {
-    char name[MP_CASE_TEXT_MAX], more[160] = "";
+    char name[MP_CASE_TEXT_MAX], more[240] = "";
     size_t used = 0;
     mp_case_text(&small->c, name, sizeof name);
     if (small->befores > 0)
@@ -24,7 +24,9 @@ static void print_small(const mp_small *small, int64_t tries, double seconds) {
         used += (size_t)snprintf(more + used, sizeof more - used, "  after %.30s", small->after[i]);
     for (size_t i = 0; i < small->pairs && used < 80; i++)
         used += (size_t)snprintf(more + used, sizeof more - used, "  = %.30s", small->pair[i]);
-    if (small->edit) mp_text_fit(more + used, sizeof more - used, "  edit %.100s", small->edit);
+    if (small->edit)
+        mp_text_fit(more + used, sizeof more - used, "  edit %.100s%s", small->edit,
+                    strlen(small->edit) > 100 ? "..." : "");
     mp_cli_say(stdout, "%7" PRId64 " tries %6.1f s  %s%s", tries, seconds, name, more);
     fflush(stdout);
 }
