@@ -12,7 +12,7 @@ void mp_progress(const char *stage, const char *what);
 void mp_progress_stage(const char *stage);
 
 /* Both as one text: "judge gate_up", "kernels". */
-enum { MP_PHASE_MAX = 128 };
+enum { MP_PHASE_MAX = 256 };
 void mp_phase_text(const char *stage, const char *what, char text[MP_PHASE_MAX]);
 
 /* Who listens; NULL: nobody. */

@@ -142,7 +142,7 @@ static void exit_codes(void **state) {
            "that is all it knows");
     /* A subject that dies or hangs takes nothing with it. */
     expect("moeparity infer --subject plugin:plugins/wrong.so,crash-run --case 'M=4 scope=act'", 3, "",
-           "the worker died of signal 6");
+           "the worker died of signal 6 (Aborted) before it answered (run M=4 topk=2 act=silu scope=act");
     expect("moeparity infer --timeout 2 --subject plugin:plugins/wrong.so,hang-run --case 'M=4 scope=act'", 3,
            "", "the worker has not answered after 2 s");
     expect("moeparity infer --subject plugin:plugins/wrong.so,exit-run --case 'M=4 scope=act'", 3, "",

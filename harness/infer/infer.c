@@ -188,8 +188,10 @@ typedef struct crafted {
 } crafted;
 
 static void begin_case(session *s, const mp_case *c, const crafted *made) {
-    char text[MP_CASE_TEXT_MAX], name[MP_CASE_TEXT_MAX + 64];
+    char text[MP_CASE_TEXT_MAX], name[MP_CASE_TEXT_MAX + 64], phase[MP_PHASE_MAX];
     mp_case_text(c, text, sizeof text);
+    mp_text_fit(phase, sizeof phase, "run %s", text); /* told where the subject dies of it */
+    mp_progress("", phase);
     snprintf(name, sizeof name, "%s%s%s", text, made ? ", with inputs made for " : "",
              made ? mp_stage_name(made->stage) : "");
     mp_evidence_begin_case(s->evidence, name);
@@ -202,7 +204,6 @@ static mp_status infer_case(session *s, const mp_case *c, const crafted *made, m
     mp_infer_run r = {.c = c, .config = &offer.config, .poison = MP_POISON_A, .evidence = s->evidence};
     mp_status status = MP_OK;
     if (mp_case_chunks(c) > 1) return mp_fail(err, MP_EUNSUPPORTED, "several chunks: name a case of one");
-    mp_progress("", "run");
     begin_case(s, c, made);
     status = mp_inputs_create(c, &in, err);
     if (status == MP_OK && made && made->pair) mp_craft_pairs(c, made->pair, made->count, &in);

@@ -5,6 +5,7 @@
 
 #include "base/process.h"
 #include "harness/frame.h"
+#include "harness/progress.h"
 #include "harness/run/devices.h"
 #include "moeparity/suite.h"
 
@@ -23,12 +24,12 @@ typedef struct mp_link {
     mp_link_state state;
     mp_process process;
     mp_channel channel;
-    size_t index, previous;   /* the case it has, the one that it had before; MP_NO_CASE: none */
-    double since, deadline;   /* of the case, or of the start; mp_seconds_now's clock */
-    bool compiles;            /* its start has got MP_KERNELS_SECONDS more */
-    double told;              /* when its phase was last passed on */
-    char stage[32], what[64]; /* what it said last that it is at; "" before */
-    int died_of;              /* the signal that ended it; 0: none, or not known */
+    size_t index, previous;             /* the case it has, the one that it had before; MP_NO_CASE: none */
+    double since, deadline;             /* of the case, or of the start; mp_seconds_now's clock */
+    bool compiles;                      /* its start has got MP_KERNELS_SECONDS more */
+    double told;                        /* when its phase was last passed on */
+    char stage[32], what[MP_PHASE_MAX]; /* what it said last that it is at; "" before */
+    int died_of;                        /* the signal that ended it; 0: none, or not known */
 } mp_link;
 
 /* Starts a worker, whose first message (the reference is taken) is on its way, and which has so many seconds
