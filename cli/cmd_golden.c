@@ -21,6 +21,7 @@ int mp_cmd_golden_record(const mp_args *args) {
     mp_error err = {0};
     mp_status status = mp_paths_find(&paths, args->operands + 1, args->operand_count - 1, &err);
     if (status == MP_OK) status = mp_cli_matrix(args, &paths, &matrix, &err);
+    if (status == MP_OK) status = mp_cli_first_output(record.path, MP_BEGINS_HDF5, "golden file", &err);
     const int code = status == MP_OK
                          ? mp_cli_judge(args, &(mp_cli_run){.matrix = &matrix,
                                                             .sources = (const char *const *)paths.path,

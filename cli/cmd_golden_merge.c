@@ -33,6 +33,7 @@ int mp_cmd_golden_merge(const mp_args *args) {
         .from = calloc(count + 1, sizeof *merge.from), .count = count, .compare = compare};
     mp_status status = merge.from ? MP_OK : mp_fail(&err, MP_EMEMORY, "no memory for %zu files", count);
     if (status == MP_OK) status = mp_cli_output(path, sources, count, &err);
+    if (status == MP_OK) status = mp_cli_first_output(path, MP_BEGINS_HDF5, "golden file", &err);
     for (size_t i = 0; i < count && status == MP_OK; i++)
         status = mp_cli_open_golden(sources[i], &merge.from[i], &err);
     for (size_t i = 0; i < count && status == MP_OK; i++)

@@ -25,6 +25,7 @@ int mp_cmd_report_html(const mp_args *args) {
         mp_stored_report_free(&stored);
         reports[i] = (mp_page_report){file_name(files[i]), json[i]};
     }
+    if (status == MP_OK) status = mp_cli_first_output(out, MP_BEGINS_HTML, "page", &err);
     if (status == MP_OK) status = mp_report_page(out, reports, count, &err);
     for (int i = 0; i < count; i++) json_decref(json[i]);
     return status == MP_OK ? MP_EXIT_OK : mp_cli_fail(&err);

@@ -26,6 +26,7 @@ int mp_cmd_report_merge(const mp_args *args) {
     mp_error err = {0};
     mp_tally tally = {0};
     mp_status status = mp_cli_check_reports(args, out, files, count, &err);
+    if (status == MP_OK) status = mp_cli_first_output(out, MP_BEGINS_JSON, "JSON report", &err);
     if (status == MP_OK) status = mp_reports_merge(files, count, &merged, &err);
     const bool whole = status == MP_OK;
     for (size_t i = 0; whole && i < merged.count; i++) mp_tally_add(&tally, &merged.verdicts[i]);

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -111,6 +112,22 @@ mp_status mp_cli_output(const char *path, const char *const *others, size_t coun
         if (others[i] && mp_file_same(path, others[i]))
             return mp_fail(err, MP_EINPUT, "%s would be overwritten: it is named twice", path);
     return mp_file_writable(path, err);
+}
+
+mp_status mp_cli_first_output(const char *path, const char *begins, const char *what, mp_error *err) {
+    char head[16];
+    struct stat status;
+    const size_t length = strlen(begins);
+    assert(length <= sizeof head);
+    if (stat(path, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0) return MP_OK;
+    FILE *file = fopen(path, "rb");
+    if (!file) return MP_OK; /* whether it can be replaced is another question */
+    const bool same = fread(head, 1, length, file) == length && memcmp(head, begins, length) == 0;
+    fclose(file);
+    return same ? MP_OK
+                : mp_fail(err, MP_EINPUT,
+                          "%s would be overwritten, and is no %s: name the file to write first, or remove it",
+                          path, what);
 }
 
 mp_settings mp_cli_settings(const mp_args *args) {

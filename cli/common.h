@@ -39,6 +39,13 @@ mp_status mp_cli_matrix(const mp_args *args, const mp_paths *matrices, mp_matrix
  * MP_EIO where it could not be written: better said before hours of a run are spent on it. path == NULL is
  * fine. */
 mp_status mp_cli_output(const char *path, const char *const *others, size_t count, mp_error *err);
+/* MP_EINPUT where `path`, which a command names before what it reads, is a file that is not empty and does
+ * not begin with `begins`: who forgot to name what is to be written would lose what was to be read. `what` is
+ * like "golden file". */
+#define MP_BEGINS_HDF5 "\211HDF\r\n\032\n"
+#define MP_BEGINS_HTML "<!doctype html>"
+#define MP_BEGINS_JSON "{"
+mp_status mp_cli_first_output(const char *path, const char *begins, const char *what, mp_error *err);
 
 /* The settings that the command's options say; those that it does not take have their usual value, and the
  * subject is NULL where it takes none. The golden is as it was written: not looked for by its name. */

@@ -283,6 +283,9 @@ static void a_case_that_does_not_pass_is_not_recorded(void **state) {
     expect("grep -c '\"outcome\": \"FAIL\"' large.json", 0, "1\n", "");
     expect("moeparity golden record same.x ok.yaml --subject host --junit same.x", 2, "",
            "same.x would be overwritten: it is named twice");
+    expect("cp ok.yaml first.yaml; moeparity golden record first.yaml ok.yaml --subject host", 2, "",
+           "first.yaml would be overwritten, and is no golden file: name the file to write first");
+    expect("cmp ok.yaml first.yaml", 0, "", "");
     no_temporary_files();
 }
 
@@ -338,15 +341,16 @@ static void ctrl_c_during_verify_is_no_success(void **state) {
 static void ctrl_c_during_record_writes_nothing(void **state) {
     (void)state;
     const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+    const char *const old = "\211HDF\r\n\032\nold";
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         char kept[64];
-        write_file("kept.h5", "old");
+        write_file("kept.h5", old);
         const int code = interrupt_after("exec moeparity golden record kept.h5 long.yaml --subject host",
                                          "[OK]", signals[i]);
         if (code != 3 || !strstr(err, "moeparity: kept.h5 was not written: interrupted"))
             fail_msg("signal %d: exit %d\n%s\n%s", signals[i], code, out, err);
         read_into(kept, sizeof kept, "kept.h5");
-        assert_string_equal(kept, "old");
+        assert_string_equal(kept, old);
         no_temporary_files();
         expect("rm -r kept.h5.part", 0, "", ""); /* what it has kept: tests/test_cli_goldens.c */
     }

@@ -54,6 +54,9 @@ static void what_is_no_report_is_refused(void **state) {
     expect("mkfifo pipe; moeparity report diff pipe a.json", 2, "", "pipe");
     expect("cat old.html", 0, "as it was", "");
     expect("moeparity report html a.json a.json", 2, "", "a.json would be overwritten: it is named twice");
+    expect("cp a.json first.json; moeparity report html first.json a.json; code=$?; cmp first.json a.json || "
+           "exit 9; exit $code",
+           2, "", "first.json would be overwritten, and is no page: name the file to write first");
     expect("moeparity report html none/at/all.html a.json", 2, "", "none/at/all.html");
     expect("moeparity report html . a.json", 2, "", "");
     expect("moeparity report html x.html", 2, "",
