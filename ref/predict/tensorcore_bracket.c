@@ -219,7 +219,7 @@ static void settle(const job *j, const int64_t *slot, int64_t r0, int64_t count,
     for (int64_t r = 0; r < block.rows; r++)
         multiply(s->row[r0 + r].power, &s->column[first], s->least + r * COLUMNS);
     memset(s->sum, 0, (size_t)(block.rows * COLUMNS) * sizeof *s->sum);
-    memcpy(s->sizes, s->least, (size_t)(block.rows * COLUMNS) * sizeof *s->sizes);
+    memset(s->sizes, 0, (size_t)(block.rows * COLUMNS) * sizeof *s->sizes);
     j->kernel->run_bracket(&block);
     for (int64_t r = 0; r < count; r++) {
         const int64_t at = mp_gemm_f32_out_at(j->call, slot[r0 + r]);

@@ -7,9 +7,9 @@
  * (ref/predict/tensorcore_lanes.h).
  *
  * The radius. Let s_j be the float32 sum after step j of J, P a power of two that no product's exponent is
- * above, and X = sum over j = 0 .. J of max(|s_j|, P). A step of L terms and acc
+ * above, and X = sum over j = 1 .. J of max(|s_j|, P). A step of L terms and acc
  *   has an exponent e with 2^e <= max(|acc|, P), and cuts L+1 terms by less than 2^(e-F) each: together less
- *     than (L+1) * 2^-F * X;
+ *     than (L+1) * 2^-F * X, for what the first one begins with, P, is at most what the last one leaves;
  *   cuts its result by less than 2^-23 |acc|: together less than 2^-23 * X.
  * s_j itself is s_j-1 plus a chain of L multiply-adds from zero. Products of bf16 are exact, and so is the
  * first of a chain; every other one rounds by at most 2^-24 of its own result, the i-th by 2^-24 times the
@@ -17,12 +17,12 @@
  * together at most 2^-24 * |a|_c * |w|_c, where |a|_c is sqrt(sum c a^2). The addition to s rounds by 2^-24 *
  * |s_j|, together 2^-24 * X.
  *   R = (1+2^-8) * (((L+1) * 2^-F + 2^-23 + 2^-24) * X + 2^-24 * |a|_c * |w|_c)
- * The ends are rounded to float32, which takes neither past what is left in the accumulator: that is a float32
- * itself, and rounding is monotone. The factor is for three things. acc is not s_j, but no further than R from
- * it, so that X is too small by J*R at most: a share of J * 2^-19 of R, which is 2^-10 or less for the J that
- * are taken. X, the norms, R and the first products of chains are float32 sums: a share of K * 2^-24 of each.
- * What float32 loses below 2^-126 is nothing beside P, which is 2^-32 or more where it is not 0; where it is 0
- * all products are. */
+ * The ends are rounded to float32, which takes neither past what is left in the accumulator: that is a
+ * float32 itself, and rounding is monotone. The factor is for three things. acc is not s_j, but no further
+ * than R from it, so that X is too small by J*R at most: a share of J * 2^-19 of R, 2^-10 or less for the J
+ * that are taken. X, the norms, R and the first products of chains are float32 sums: a share of K * 2^-24 of
+ * each. What float32 loses below 2^-126 is nothing beside P, which is 2^-32 or more where it is not 0; where
+ * it is 0 all products are. */
 #ifndef MP_REF_TENSORCORE_BRACKET_H
 #define MP_REF_TENSORCORE_BRACKET_H
 
