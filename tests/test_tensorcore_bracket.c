@@ -57,7 +57,7 @@ static float defined(const mp_tc_model *m, const operands *o, int64_t row, int64
     float sum = 0;
     for (int64_t k = 0; k < K; k += part)
         sum += definition_of(m, &o->a, row, &o->w, column, k, K - k < part ? K : k + part);
-    if (o->bias.data) sum += (float)mp_decode(MP_BF16, o->bias.data, column);
+    if (o->bias.data) sum += (float)mp_decode(o->bias.dtype, o->bias.data, column);
     return o->weights ? sum * o->weights[row] : sum;
 }
 
@@ -156,50 +156,125 @@ static void brackets_have_the_bits_of_the_definition(void **state) {
 
 /* ---- the radius ---- */
 
-static uint16_t bf16(double value) {
-    return (uint16_t)mp_encode_code(MP_BF16, value);
+/* Operands all zero, but for the last row and some columns of the second panel: few results are open however
+ * the others are, and what is taken from other rows or columns is nothing. */
+enum { ROWS = 18, COLUMNS = 96, FIRST = 70 };
+
+static operands zeros(const mp_tc_model *m, int64_t K) {
+    operands o = allocated_operands(m, ROWS, COLUMNS, K);
+    memset(o.a.data, 0, mp_tensor_bytes(&o.a));
+    memset(o.w.data, 0, mp_tensor_bytes(&o.w));
+    return o;
 }
 
-/* Columns whose sums lie just above and below the middle between 1 and the next bf16, 1 + 2^-7: 1 + 2^-8 less
- * n units of 2^-21, and behind these three terms others that steps and float32 sums take differently. Most
- * columns lie far from it, because brackets give up where many of them are open.
- *   lost      of less than a unit of the step, 2^-F: it sees none of them, float32 all
- *   rounded   of nearly three such units, beside a 1 that the last term of every step takes back: the step
- *             cuts them to two, float32 rounds to four
- * What is stored depends on which sum it is of, over a thousand units. */
-typedef enum pattern { LOST, ROUNDED, PATTERNS } pattern;
-enum { BESIDE = 64 };
+static void put(const operands *o, int64_t k, int64_t columns, double left, double right) {
+    const int64_t K = o->w.dim[2];
+    mp_encode(MP_BF16, o->a.data, (ROWS - 1) * K + k, left);
+    for (int64_t n = FIRST; n < FIRST + columns; n++) mp_encode(MP_BF16, o->w.data, n * K + k, right);
+}
 
-static void fill_pattern(pattern p, const mp_tc_model *m, int64_t K, double sign, operands *o) {
-    const int64_t N = o->w.dim[1], last = m->group - 1;
-    uint16_t *a = o->a.data, *w = o->w.data;
-    const double unit = mp_power_of_two(-m->fraction_bits);
-    for (int64_t k = 0; k < K; k++) {
-        double left = p == LOST ? 0x1p-12 : 1, right = (p == LOST ? 0.98 : 2.98) * unit / left;
-        if (k == 0 || (p == ROUNDED && (k % m->group == 0 || k % m->group == last))) left = right = 1;
-        if (k == 1 || k == 2) left = 1;
-        if (k == 1) right = 0x1p-8;
-        if (p == ROUNDED && k % m->group == last) right = k == last ? 0 : -1; /* the first 1 stays */
-        a[k] = bf16(sign * left);
-        for (int64_t n = 0; n < N; n++)
-            w[n * K + k] = bf16(k != 2 ? right : n < BESIDE ? -(double)n * 0x1p-21 : -0x1p-9);
+/* What float32 sums and steps take as differently as they can, in units of 2^-F of the largest term:
+ *   LOST       nearly one: a step cuts it away, beside a sum of 1; one of nearly the sum's last bit is cut
+ *              with the result
+ *   ABOVE      the same beside a sum of L, that no product is as large as
+ *   TAKEN_BACK nearly one, and behind them 1 and -1, so that the sums are nothing beside the products
+ *   ROUNDED    beside two products that are taken back at the end of their step, nearly half of the chain's
+ *              last bit: a step sees most of it, the chain nothing */
+typedef enum pattern { LOST, ABOVE, TAKEN_BACK, ROUNDED, PATTERNS } pattern;
+static const char *const PATTERN_NAMES[] = {"lost", "above", "taken back", "rounded"};
+
+/* 0.992 of it: the largest product of two bf16 below it. */
+static void put_nearly(const operands *o, int64_t k, double sign, double power) {
+    const double left = (2 - 0x1p-7) * 0x1p-13;
+    put(o, k, 2, sign * left, (2 - 0x1p-7) / 4 * power * 0x1p13);
+}
+
+static void put_term(const operands *o, pattern p, const mp_tc_model *m, int64_t k, double sign) {
+    const int64_t L = m->group, i = k % L;
+    const double unit = mp_power_of_two(-m->fraction_bits), last_bit = 0x1p-23;
+    switch (p) {
+    case ABOVE:
+        if (k < L)
+            put(o, k, 2, sign, 1);
+        else
+            put_nearly(o, k, sign, (i == L / 2 ? last_bit : unit) * (double)L);
+        break;
+    case LOST:
+        if (k == 0)
+            put(o, k, 2, sign, 1);
+        else
+            put_nearly(o, k, sign, i == L / 2 ? last_bit : unit);
+        break;
+    case TAKEN_BACK:
+        if (i >= L - 2)
+            put(o, k, 2, sign, i == L - 2 ? 1 : -1);
+        else
+            put_nearly(o, k, sign, unit);
+        break;
+    default:
+        if (i < 2 || i >= L - 2) /* two of 2.02: a sum just above 4 */
+            put(o, k, 2, sign * 1.421875, i < 2 ? 1.421875 : -1.421875);
+        else
+            put_nearly(o, k, sign, 2 * last_bit);
     }
 }
 
-static void sums_beside_a_middle_are_settled_rightly_or_not_at_all(void **state) {
+/* Biases that bring the two sums next to the middle of two bf16, one below, one above it; small sums to where
+ * bf16 lie further apart than the ends of brackets. */
+static void add_biases(const mp_tc_model *m, operands *o) {
+    const float sum = definition(m, &o->a, ROWS - 1, &o->w, FIRST),
+                beside = fabsf(sum) < 0x1p-3F ? 0x1p-3F : sum,
+                middle = mp_float_of_bits((mp_bits_of_float(beside) & 0xFFFF0000) | 0x8000);
+    o->bias = allocated_tensor(MP_FP32, 1, COLUMNS, 0);
+    memset(o->bias.data, 0, mp_tensor_bytes(&o->bias));
+    for (int i = 0; i < 2; i++) {
+        const float aim = nextafterf(middle, i == 0 ? -INFINITY : INFINITY), bias = aim - sum;
+        assert_true(sum + bias == aim);
+        ((float *)o->bias.data)[FIRST + i] = bias;
+    }
+}
+
+static void sums_that_steps_take_differently_are_in_their_brackets(void **state) {
     (void)state;
     for (int which = WIDE_STEPS; which <= FEWER_BITS; which++)
         for (pattern p = 0; p < PATTERNS; p++)
-            for (int64_t steps = 1; steps <= 64; steps *= 2)
+            for (int64_t steps = 1; steps <= 64; steps *= 4)
                 for (double sign = -1; sign <= 1; sign += 2) {
                     const mp_tc_model m = bracket_model(which);
                     mp_tc_counts counts = {0};
-                    operands o = allocated_operands(&m, 1, 8 * BESIDE, steps * m.group);
-                    fill_pattern(p, &m, steps * m.group, sign, &o);
-                    compare(&m, &o, p == LOST ? "lost" : "rounded", &counts);
+                    operands o = zeros(&m, steps * m.group);
+                    for (int64_t k = 0; k < steps * m.group; k++) put_term(&o, p, &m, k, sign);
+                    add_biases(&m, &o);
+                    compare(&m, &o, PATTERN_NAMES[p], &counts);
                     assert_true(counts.opened > 0 || !has_brackets());
                     free_operands(&o);
                 }
+}
+
+/* The largest numbers meet zeros, so that all products are as far below them as an operand can be. Nothing is
+ * lost where brackets and lanes take such operands, and nothing where they do not. */
+static void products_far_below_the_largest_numbers_are_not_lost(void **state) {
+    (void)state;
+    enum { K = 40 };
+    static const int EXPONENTS[] = {-40, -20, -17, -16, -15, 0, 15, 16, 17, 20, 40};
+    rng r = {13};
+    for (int which = WIDE_STEPS; which <= FEWER_BITS; which++)
+        for (size_t i = 0; i < sizeof EXPONENTS / sizeof *EXPONENTS; i++)
+            for (int depth = 28; depth <= 34; depth++) {
+                const mp_tc_model m = bracket_model(which);
+                const int largest = EXPONENTS[i];
+                mp_tc_counts counts = {0};
+                operands o = zeros(&m, K);
+                const double power = mp_power_of_two(largest), below = mp_power_of_two(largest - depth);
+                for (int64_t k = 2; k < K; k++)
+                    put(&o, k, 8, (3 + random_unit(&r)) / 2 * below,
+                        (random_below(&r, 3) ? 1 : -2) * (3 + random_unit(&r)) / 2 * below);
+                put(&o, 0, 8, power, 0);
+                put(&o, 1, 8, 0, power);
+                compare(&m, &o, "far below", &counts);
+                assert_true(!has_brackets() || (counts.opened > 0) == (abs(largest) <= 16));
+                free_operands(&o);
+            }
 }
 
 /* ---- sums that meet scales ---- */
@@ -273,7 +348,8 @@ static void scaled_sums_have_the_bits_of_their_float32(void **state) {
                                      MP_OK);
                 for (int64_t i = 0; i < M * N; i++) {
                     const float sum = ((const float *)single.data)[i];
-                    const uint16_t got = ((const uint16_t *)out.data)[i], want = bf16((double)sum);
+                    const uint16_t got = ((const uint16_t *)out.data)[i],
+                                   want = (uint16_t)mp_encode_code(MP_BF16, (double)sum);
                     if (got != want)
                         fail_msg(
                             "scaling %d, per tile %d, scales %d, element %lld: %04X, expected %04X of %a",
@@ -289,6 +365,14 @@ static void scaled_sums_have_the_bits_of_their_float32(void **state) {
 }
 
 /* ---- lanes ---- */
+
+/* What lanes take: largest exponents of -16 to 16, or zeros alone. */
+static bool ordinary(int64_t K, const uint16_t *codes) {
+    int largest = 0;
+    for (int64_t k = 0; k < K; k++)
+        if ((codes[k] & 0x7FFF) > largest) largest = codes[k] & 0x7FFF;
+    return largest == 0 || abs((largest >> 7) - 127) <= 16;
+}
 
 /* Codes of 16 bits: by pairs they come in the order of the steps, which the definition of bf16 knows. */
 static float defined_lane(const mp_tc_model *m, const mp_tensor *a, const mp_tensor *w, int64_t lane,
@@ -308,8 +392,6 @@ static void lanes_have_the_bits_of_the_definition(void **state) {
         for (family f = 0; f < FAMILIES; f++) {
             const bool by_pairs = which == PERMUTED;
             const mp_tc_model m = bracket_model(by_pairs ? WIDE_STEPS : which);
-            if (f == SCALED || f == APART || f == EDGES || f == ANY)
-                continue; /* largest exponents beyond +-16 */
             for (int round = 0; round < 100; round++) {
                 mp_tensor a = allocated_tensor(MP_BF16, 1, K, 0),
                           w = allocated_tensor(MP_BF16, 1, MP_TC_LANES, K);
@@ -329,7 +411,8 @@ static void lanes_have_the_bits_of_the_definition(void **state) {
                 const mp_tc_lanes lanes = {m.group, m.fraction_bits, K / m.group, by_pairs,
                                            numbers, exponents,       pairs};
                 mp_tc_lanes_run(&lanes, result, certain);
-                for (int64_t i = 0; i < MP_TC_LANES; i++) {
+                for (int64_t i = 0; i < MP_TC_LANES && ordinary(K, a.data); i++) {
+                    if (!ordinary(K, codes + i * K)) continue;
                     const uint32_t got = mp_bits_of_float(result[i]),
                                    want = mp_bits_of_float(defined_lane(&m, &a, &w, i, by_pairs));
                     certain_ones += certain[i];
@@ -383,7 +466,8 @@ static void what_brackets_do_not_cover(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(brackets_have_the_bits_of_the_definition),
-        cmocka_unit_test(sums_beside_a_middle_are_settled_rightly_or_not_at_all),
+        cmocka_unit_test(sums_that_steps_take_differently_are_in_their_brackets),
+        cmocka_unit_test(products_far_below_the_largest_numbers_are_not_lost),
         cmocka_unit_test(scaled_sums_have_the_bits_of_their_float32),
         cmocka_unit_test(lanes_have_the_bits_of_the_definition),
         cmocka_unit_test(what_brackets_do_not_cover),

@@ -142,7 +142,7 @@ static void bracket(const job *j, int64_t r0, int64_t rows, int64_t panel, int64
     const int64_t part = first / f->part, steps = terms / f->step.group;
     const float *norms = s->column_norms + part * MP_SLAB_COLUMNS + panel * COLUMNS;
     memset(s->sum, 0, (size_t)(rows * COLUMNS) * sizeof *s->sum);
-    memcpy(s->sizes, s->least, (size_t)(rows * COLUMNS) * sizeof *s->sizes);
+    memset(s->sizes, 0, (size_t)(rows * COLUMNS) * sizeof *s->sizes);
     j->kernel->run_bracket(&(mp_tc_bracket_block){.group = f->step.group,
                                                   .groups = steps,
                                                   .rows = rows,

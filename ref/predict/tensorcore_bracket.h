@@ -7,9 +7,9 @@
  * sixteen at a time (ref/predict/tensorcore_lanes.h).
  *
  * The radius. Let s_j be the float32 sum after step j of J, P a power of two that no product's exponent is
- * above, and X = sum over j = 0 .. J of max(|s_j|, P). A step of L terms and acc
+ * above, and X = sum over j = 1 .. J of max(|s_j|, P). A step of L terms and acc
  *   has an exponent e with 2^e <= max(|acc|, P), and cuts L+1 terms by less than 2^(e-F) each: together less
- *     than (L+1) * 2^-F * X;
+ *     than (L+1) * 2^-F * X, for what the first one begins with, P, is at most what the last one leaves;
  *   cuts its result by less than 2^-23 |acc|: together less than 2^-23 * X.
  * s_j itself is s_j-1 plus a chain of L multiply-adds from zero. Products are exact, and so is the first of
  * a chain; every other one rounds by at most 2^-24 of its own result, the i-th by 2^-24 times the first i
