@@ -169,8 +169,8 @@ static operands zeros(const mp_tc_model *m, int64_t K) {
 
 static void put(const operands *o, int64_t k, int64_t columns, double left, double right) {
     const int64_t K = o->w.dim[2];
-    mp_encode(MP_BF16, o->a.data, (ROWS - 1) * K + k, left);
-    for (int64_t n = FIRST; n < FIRST + columns; n++) mp_encode(MP_BF16, o->w.data, n * K + k, right);
+    mp_encode(o->a.dtype, o->a.data, (ROWS - 1) * K + k, left);
+    for (int64_t n = FIRST; n < FIRST + columns; n++) mp_encode(o->w.dtype, o->w.data, n * K + k, right);
 }
 
 /* What float32 sums and steps take as differently as they can, in units of 2^-F of the largest term:
@@ -249,6 +249,27 @@ static void sums_that_steps_take_differently_are_in_their_brackets(void **state)
                     assert_true(counts.opened > 0 || !has_brackets());
                     free_operands(&o);
                 }
+}
+
+/* By pairs: the first product of 32 is 2^16, all others nearly three units. Both steps cut them to two, for d1
+ * begins the second; the first chain rounds them to four. */
+static void pairs_that_steps_take_differently_are_in_their_brackets(void **state) {
+    (void)state;
+    for (int64_t pairs = 1; pairs <= 8; pairs *= 2)
+        for (double sign = -1; sign <= 1; sign += 2) {
+            const mp_tc_model m = bracket_model(BY_PAIRS);
+            mp_tc_counts counts = {0};
+            operands o = zeros(&m, pairs * m.group);
+            for (int64_t k = 0; k < pairs * m.group; k++)
+                if (k % m.group == 0)
+                    put(&o, k, 2, sign * 256, 256);
+                else
+                    put(&o, k, 2, sign * 1.5 * 0x1p-4, 1.875 * 0x1p-5);
+            add_biases(&m, &o);
+            compare(&m, &o, "pairs", &counts);
+            assert_true(counts.opened > 0 || !has_brackets());
+            free_operands(&o);
+        }
 }
 
 /* The largest numbers meet zeros, so that all products are as far below them as an operand can be. Nothing is
@@ -468,6 +489,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(brackets_have_the_bits_of_the_definition),
         cmocka_unit_test(sums_that_steps_take_differently_are_in_their_brackets),
+        cmocka_unit_test(pairs_that_steps_take_differently_are_in_their_brackets),
         cmocka_unit_test(products_far_below_the_largest_numbers_are_not_lost),
         cmocka_unit_test(scaled_sums_have_the_bits_of_their_float32),
         cmocka_unit_test(lanes_have_the_bits_of_the_definition),
