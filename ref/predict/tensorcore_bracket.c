@@ -257,7 +257,7 @@ MP_CLONES static void fill_lanes(const job *j, const uint16_t *const w[MP_TC_LAN
 }
 
 /* `count` columns of a slot's row, MP_TC_LANES at most. */
-static void close(job *j, int64_t r, int64_t slot, int64_t count, const int64_t column[MP_TC_LANES]) {
+static void take_steps(job *j, int64_t r, int64_t slot, int64_t count, const int64_t column[MP_TC_LANES]) {
     workspace *s = j->s;
     const uint16_t *w[MP_TC_LANES];
     float result[MP_TC_LANES];
@@ -281,7 +281,7 @@ static void close(job *j, int64_t r, int64_t slot, int64_t count, const int64_t 
     }
 }
 
-static void close_row(job *j, int64_t r, int64_t slot) {
+static void take_steps_of_row(job *j, int64_t r, int64_t slot) {
     int64_t column[MP_TC_LANES], count = 0;
     bool begun = false;
     for (int64_t panel = 0; panel * COLUMNS < j->task->n; panel++)
@@ -290,10 +290,10 @@ static void close_row(job *j, int64_t r, int64_t slot) {
             begun = true;
             column[count++] = panel * COLUMNS + __builtin_ctzll(open);
             if (count < MP_TC_LANES) continue;
-            close(j, r, slot, count, column);
+            take_steps(j, r, slot, count, column);
             count = 0;
         }
-    if (count > 0) close(j, r, slot, count, column);
+    if (count > 0) take_steps(j, r, slot, count, column);
 }
 
 static int64_t count_open(const job *j, int64_t rows) {
@@ -341,7 +341,7 @@ bool mp_tc_bracket_task(const mp_tc_kernel *kernel, const mp_tc_model *model, co
         opened += count_open(&j, count);
         all += count * task->n;
         if (opened * LEFT_OPEN > all) return false;
-        for (int64_t r = 0; r < count; r++) close_row(&j, r, slot[r]);
+        for (int64_t r = 0; r < count; r++) take_steps_of_row(&j, r, slot[r]);
     }
     if (counts) {
 #pragma omp atomic
