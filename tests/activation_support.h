@@ -19,6 +19,24 @@ static const mp_contract float32_contract = {.gate_up = {.accumulator = MP_ACC_I
 static const mp_contract float64_contract = {
     .gate_up = {.accumulator = MP_ACC_FLOAT64}, .act_ulps = 1, .float64_steps = true};
 
+/* Every activation, with and without a gate. */
+static const struct {
+    mp_activation act;
+    bool gated;
+    int worse; /* units in the last place beyond a faithful exp, tanh or erf that the bound must notice; 0:
+                  there is no such function */
+} activations[] = {
+    {MP_SILU, true, 3},       {MP_SILU, false, 3},      {MP_GELU, true, 8},
+    {MP_GELU, false, 8},      {MP_GELU_TANH, true, 8},  {MP_RELU2, false, 0},
+    {MP_SWIGLU_OAI, true, 8}, {MP_SILU_CLAMP, true, 3}, {MP_CLAMP_SILU, true, 3},
+};
+
+static const float ups[] = {1, -0.75f, 3.140625f, 7.5f, -9, 0, 0x1p-100f, 0x1.8p100f};
+
+static inline float bf16_gate(uint32_t code) {
+    return (float)mp_decode_code(MP_BF16, code);
+}
+
 /* Forms without cancellation: sigmoid(v) = e^v/(1+e^v) for v < 0, 1+erf(z) = erfc(-z), (1+tanh(z))/2 =
  * sigmoid(2z). */
 static inline long double sigmoid_l(long double v) {

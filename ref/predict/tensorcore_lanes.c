@@ -15,7 +15,7 @@ typedef double doubles __attribute__((vector_size(8 * MP_TC_LANES)));
 typedef int64_t longs __attribute__((vector_size(8 * MP_TC_LANES)));
 
 /* A float32's exponent field. Nonzero products of operands that are not small are at least
- * 2^(2*(-16-31)) = 2^-94: a step whose largest product lies below the floor has none but zeros, or small
+ * 2^(2*(-16-31)) = 2^-94: a step whose largest product is not above the floor has none but zeros, or small
  * ones. 2^(floor-25) is a normal number, and so are the scales of 2^(25-floor). */
 enum { SHIFT = 23, BIAS = 127, FIELD = 0xFF << SHIFT, FLOOR = (BIAS - 96) << SHIFT };
 
@@ -32,8 +32,7 @@ void mp_tc_lanes_exponents(int64_t k, const float *a, int32_t *exponents) {
 
 /* Vectors are neither arguments nor results: how those are passed depends on the processor. */
 INLINE void raise_to(ints *x, const ints *least) {
-    const ints which = *least > *x;
-    *x = (*least & which) | (*x & ~which);
+    for (int i = 0; i < MP_TC_LANES; i++) (*x)[i] = (*least)[i] > (*x)[i] ? (*least)[i] : (*x)[i];
 }
 
 INLINE void lower_to(ints *x, const ints *most) {
@@ -51,9 +50,8 @@ typedef struct accumulators {
 INLINE void step(int group, int fraction_bits, const float *a, const int32_t *a_exponent, const uint32_t *w,
                  accumulators *acc) {
     enum { TERMS_OF_A_SUM = 8 }; /* of less than 2^27 units each: they fit into 31 bits */
-    const ints floor = (ints){0} + FLOOR;
     floats product[16];
-    ints e = {0};
+    ints e = (ints){0} + FLOOR;
 #pragma GCC unroll 16
     for (int k = 0; k < group; k++) {
         words pair;
@@ -66,7 +64,6 @@ INLINE void step(int group, int fraction_bits, const float *a, const int32_t *a_
     lower_to(&acc->lowest, &e);
     const ints own = (ints)acc->value & FIELD;
     raise_to(&e, &own);
-    raise_to(&e, &floor);
     const floats unit = (floats)(e - (fraction_bits << SHIFT)),
                  to_units = (floats)(((uint32_t)(2 * BIAS + fraction_bits) << SHIFT) - (words)e);
     doubles total = __builtin_convertvector(__builtin_convertvector(acc->value * to_units, ints), doubles);
@@ -100,5 +97,5 @@ MP_CLONES static void run(const mp_tc_lanes *l, float *result, int32_t *lowest) 
 void mp_tc_lanes_run(const mp_tc_lanes *lanes, float result[MP_TC_LANES], bool certain[MP_TC_LANES]) {
     int32_t lowest[MP_TC_LANES];
     run(lanes, result, lowest);
-    for (int i = 0; i < MP_TC_LANES; i++) certain[i] = lowest[i] >= FLOOR;
+    for (int i = 0; i < MP_TC_LANES; i++) certain[i] = lowest[i] > FLOOR;
 }
