@@ -129,7 +129,7 @@ static void brackets_have_the_bits_of_the_definition(void **state) {
 
 /* Operands all zero, but for the last row and some columns of the second panel: few results are open however
  * the others are, and what is taken from other rows or columns is nothing. */
-enum { ROWS = 18, COLUMNS = 96, FIRST = 70 };
+enum { ROWS = 18, COLUMNS = 100, FIRST = 90 };
 
 static operands zeros(int64_t K) {
     operands o = allocated_operands(ROWS, COLUMNS, K);
