@@ -158,7 +158,7 @@ static void brackets_have_the_bits_of_the_definition(void **state) {
 
 /* Operands all zero, but for the last row and some columns of the second panel: few results are open however
  * the others are, and what is taken from other rows or columns is nothing. */
-enum { ROWS = 18, COLUMNS = 96, FIRST = 70 };
+enum { ROWS = 18, COLUMNS = 100, FIRST = 90 };
 
 static operands zeros(const mp_tc_model *m, int64_t K) {
     operands o = allocated_operands(m, ROWS, COLUMNS, K);
@@ -251,8 +251,8 @@ static void sums_that_steps_take_differently_are_in_their_brackets(void **state)
                 }
 }
 
-/* By pairs: the first product of 32 is 2^16, all others nearly three units. Both steps cut them to two, for d1
- * begins the second; the first chain rounds them to four. */
+/* By pairs: the first product of 32 is 2^16, all others nearly three units. Both steps cut them to two, as
+ * the second begins with d1; the first chain rounds them to four. */
 static void pairs_that_steps_take_differently_are_in_their_brackets(void **state) {
     (void)state;
     for (int64_t pairs = 1; pairs <= 8; pairs *= 2)

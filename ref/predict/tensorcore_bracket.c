@@ -255,7 +255,7 @@ static void run_lanes(job *j, int64_t r, int64_t count, const int64_t column[MP_
 }
 
 /* `count` columns of a slot's row, MP_TC_LANES at most. */
-static void close(job *j, int64_t r, int64_t slot, int64_t count, const int64_t column[MP_TC_LANES]) {
+static void take_steps(job *j, int64_t r, int64_t slot, int64_t count, const int64_t column[MP_TC_LANES]) {
     const uint16_t *codes[MP_TC_LANES];
     float dot[MP_TC_LANES], sum[MP_TC_LANES] = {0};
     for (int64_t i = 0; i < MP_TC_LANES; i++) codes[i] = j->s->column[column[i < count ? i : 0]].codes;
@@ -271,17 +271,17 @@ static void close(job *j, int64_t r, int64_t slot, int64_t count, const int64_t 
     for (int64_t i = 0; i < count; i++) stored(j, slot, column[i], 1, &sum[i], &out[column[i]]);
 }
 
-static void close_row(job *j, int64_t r, int64_t slot) {
+static void take_steps_of_row(job *j, int64_t r, int64_t slot) {
     int64_t column[MP_TC_LANES], count = 0;
     mp_tc_lanes_exponents(j->form.k, j->s->rows + r * j->form.k, j->s->exponents);
     for (int64_t panel = 0; panel * COLUMNS < j->task->n; panel++)
         for (uint64_t open = j->s->open[r][panel]; open; open &= open - 1) {
             column[count++] = panel * COLUMNS + __builtin_ctzll(open);
             if (count < MP_TC_LANES) continue;
-            close(j, r, slot, count, column);
+            take_steps(j, r, slot, count, column);
             count = 0;
         }
-    if (count > 0) close(j, r, slot, count, column);
+    if (count > 0) take_steps(j, r, slot, count, column);
 }
 
 static int64_t count_open(const job *j, int64_t rows) {
@@ -316,7 +316,7 @@ bool mp_tc_bracket_task(const mp_tc_kernel *kernel, const mp_tc_model *model, co
         opened += count_open(&j, count);
         all += count * task->n;
         if (opened * LEFT_OPEN > all) return false;
-        for (int64_t r = 0; r < count; r++) close_row(&j, r, slot[r]);
+        for (int64_t r = 0; r < count; r++) take_steps_of_row(&j, r, slot[r]);
     }
     if (counts) {
 #pragma omp atomic
