@@ -251,8 +251,8 @@ static void sums_that_steps_take_differently_are_in_their_brackets(void **state)
                 }
 }
 
-/* By pairs: the first product of 32 is 2^16, all others nearly three units. Both steps cut them to two, as
- * the second begins with d1; the first chain rounds them to four. */
+/* By pairs: the last product of the first step is 2^16, all others nearly three units, which both steps cut to
+ * two, for the second begins with d1. */
 static void pairs_that_steps_take_differently_are_in_their_brackets(void **state) {
     (void)state;
     for (int64_t pairs = 1; pairs <= 8; pairs *= 2)
@@ -261,7 +261,7 @@ static void pairs_that_steps_take_differently_are_in_their_brackets(void **state
             mp_tc_counts counts = {0};
             operands o = zeros(&m, pairs * m.group);
             for (int64_t k = 0; k < pairs * m.group; k++)
-                if (k % m.group == 0)
+                if (k % m.group == mp_tc_taken(m.group / 2 - 1, m.group / 2))
                     put(&o, k, 2, sign * 256, 256);
                 else
                     put(&o, k, 2, sign * 1.5 * 0x1p-4, 1.875 * 0x1p-5);
