@@ -251,8 +251,8 @@ static void sums_that_steps_take_differently_are_in_their_brackets(void **state)
                 }
 }
 
-/* By pairs: the last product of the first step is 2^16, all others nearly three units, which both steps cut to
- * two, for the second begins with d1. */
+/* By pairs: the last product of the first step is 2^16, all others nearly three units, which both steps cut
+ * to two, for the second begins with d1. */
 static void pairs_that_steps_take_differently_are_in_their_brackets(void **state) {
     (void)state;
     for (int64_t pairs = 1; pairs <= 8; pairs *= 2)
