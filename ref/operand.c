@@ -15,13 +15,24 @@ static int64_t matrix_rows(const mp_operand *o) {
 int64_t mp_operand_scale_row(const mp_operand *o, int64_t row) {
     if (!o->scale) return 0;
     assert(o->block_rows > 0 && o->block_columns > 0);
-    const int64_t n = matrix_rows(o);
-    return (row / n * blocks(n, o->block_rows) + row % n / o->block_rows) *
-           blocks(mp_tensor_row_length(o->codes), o->block_columns);
+    const int64_t n = matrix_rows(o), in_row = blocks(mp_tensor_row_length(o->codes), o->block_columns);
+    if (o->block_rows == 1) return row * in_row; /* most have it, and divisions are slow */
+    return (row / n * blocks(n, o->block_rows) + row % n / o->block_rows) * in_row;
 }
 
 double mp_operand_scale(const mp_operand *o, int64_t scale_row, int64_t k) {
     return o->scale ? mp_decode(o->scale->dtype, o->scale->data, scale_row + k / o->block_columns) : 1;
+}
+
+void mp_operand_scales(const mp_operand *o, int64_t row, int64_t count, int64_t k, float *scales) {
+    const int64_t n = matrix_rows(o);
+    for (int64_t i = 0; i < count;) { /* a block at a time, which ends with its matrix */
+        const int64_t in_matrix = (row + i) % n, left = n - in_matrix,
+                      in_block = o->scale ? o->block_rows - in_matrix % o->block_rows : count,
+                      rows = in_block < left ? in_block : left, end = count - i < rows ? count : i + rows;
+        const float scale = (float)mp_operand_scale(o, mp_operand_scale_row(o, row + i), k);
+        for (; i < end; i++) scales[i] = scale;
+    }
 }
 
 static double zero_of(const mp_operand *o, int64_t row, int64_t block) {

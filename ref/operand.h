@@ -30,6 +30,8 @@ double mp_operand_global(const mp_operand *operand, int64_t row);
 int64_t mp_operand_scale_row(const mp_operand *operand, int64_t row);
 /* The scale of column k in that row of scales; 1 of codes without. */
 double mp_operand_scale(const mp_operand *operand, int64_t scale_row, int64_t k);
+/* scales[i]: of row + i at column k, rounded to float32. */
+void mp_operand_scales(const mp_operand *operand, int64_t row, int64_t count, int64_t k, float *scales);
 /* Whether the numbers are the codes: what an engine that works on codes can take. */
 static inline bool mp_operand_is_plain(const mp_operand *operand) {
     return !operand->scale;

@@ -70,11 +70,10 @@ static void add(const void *ctx, const mp_tc_part *part) {
     float w[COLUMNS];
     for (int64_t first = 0; first < tile->n; first += COLUMNS) {
         const int64_t here = tile->n - first < COLUMNS ? tile->n - first : COLUMNS;
-        for (int64_t n = 0; n < here && enters; n++)
-            w[n] = (float)mp_operand_scale(&p->w, mp_operand_scale_row(&p->w, w_row + first + n), k);
+        if (enters) mp_operand_scales(&p->w, w_row + first, here, k, w);
         for (int64_t r = 0; r < tile->count; r++) {
-            const float a =
-                (float)mp_operand_scale(&p->a, mp_operand_scale_row(&p->a, p->a_row[tile->slot[r]]), k);
+            float a = 0;
+            if (enters) mp_operand_scales(&p->a, p->a_row[tile->slot[r]], 1, k, &a);
             const float *dot = part->dot + r * part->stride + first;
             float *sum = part->sum + r * part->stride + first;
             if (s->per_tile) {
@@ -87,9 +86,21 @@ static void add(const void *ctx, const mp_tc_part *part) {
     }
 }
 
-/* ---- numbers made of codes ---- */
-
 enum { PIECE = 256 };
+
+bool mp_scales_keep_order(const mp_tensor *scales) {
+    double scale[PIECE];
+    const int64_t count = scales ? mp_tensor_count(scales) : 0;
+    for (int64_t at = 0; at < count; at += PIECE) {
+        const int64_t here = count - at < PIECE ? count - at : PIECE;
+        mp_decode_row(scales->dtype, scales->data, at, here, scale);
+        for (int64_t i = 0; i < here; i++)
+            if (scale[i] < 0 || isinf(scale[i])) return false;
+    }
+    return true;
+}
+
+/* ---- numbers made of codes ---- */
 
 /* All of an operand's numbers in `dtype`, which holds them. */
 static mp_status make_numbers(const mp_operand *o, mp_dtype dtype, mp_tensor *made, mp_error *err) {
@@ -146,7 +157,11 @@ mp_status mp_predict_multiplied(const mp_gemm_contract *contract, const mp_multi
                                 const mp_gemm_problem *problem, const mp_epilogue *epilogue,
                                 const int64_t *out_row, const mp_tensor *out, mp_error *err) {
     const scaling s = {.p = problem, .how = contract->scaling, .per_tile = m->per_tile, .terms = m->terms};
-    const mp_tc_parts parts = {.terms = m->terms, .add = add, .ctx = &s};
+    const mp_tc_parts parts = {.terms = m->terms,
+                               .add = add,
+                               .ctx = &s,
+                               .monotone = mp_scales_keep_order(problem->a.scale) &&
+                                           mp_scales_keep_order(problem->w.scale)};
     mp_gemm_problem plain = *problem;
     plain.a = m->plain.a;
     plain.w = m->plain.w;

@@ -22,6 +22,10 @@ static inline float mp_scaled_sum(mp_scaling how, float sum, float a, float w) {
     }
 }
 
+/* Whether none is below zero, or infinite: of sums of numbers times such scales none becomes smaller when the
+ * numbers grow. NaN is one, for what it meets is NaN. scales: of an operand, or NULL, all 1. */
+bool mp_scales_keep_order(const mp_tensor *scales);
+
 /* What a tensor core or a matrix core multiplies of operands with scales, and where the scales enter. */
 typedef struct mp_multiplied {
     mp_gemm_problem plain; /* without scales */

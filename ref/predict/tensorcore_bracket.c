@@ -3,180 +3,173 @@
 
 #include "base/bits.h"
 #include "base/clones.h"
+#include "ref/predict/tensorcore_bracket_pack.h"
 #include "ref/predict/tensorcore_lanes.h"
-#include "ref/predict/tensorcore_scale.h"
-#include "ref/predict/transpose.h"
 
-#include <math.h>
-#include <stdlib.h>
+#include <string.h>
 
 enum {
     COLUMNS = MP_TC_BRACKET_COLUMNS,
     PANELS = MP_SLAB_COLUMNS / COLUMNS,
     BLOCK_ROWS = 16, /* by a panel: their sums stay in the first-level cache */
-    ROWS = 64,       /* that are packed at once: a panel is read once for them all */
-    TERMS = 16,      /* rows are filled up to a multiple of it, with zeros */
+    BLOCK = BLOCK_ROWS * COLUMNS,
+    ROWS = 64, /* that are packed at once: a panel is read once for them all */
     MOST_STEPS = 512,
-    LARGEST_EXPONENT = 16,
     LEFT_OPEN = 6 /* the steps are quicker where more than one in so many is */
 };
 
-/* A row of a or a column of w: the power of two of its largest number, or 0; the norm |.|_c; whether a number
- * lies far below the largest. */
-typedef struct side {
-    float power, norm;
-    bool small;
-} side;
-
 typedef struct workspace {
-    side row[ROWS], column[MP_SLAB_COLUMNS];
+    mp_tc_bracket_side row[ROWS], column[MP_SLAB_COLUMNS];
     uint64_t open[ROWS][PANELS]; /* a bit for every column */
-    float least[BLOCK_ROWS * COLUMNS], sum[BLOCK_ROWS * COLUMNS], sizes[BLOCK_ROWS * COLUMNS];
+    float least[BLOCK], sum[BLOCK], sizes[BLOCK];
+    float low[BLOCK], high[BLOCK], all_low[BLOCK], all_high[BLOCK]; /* of a part; of the parts so far */
     /* Behind it: */
-    float *rows, *panels;      /* [ROWS, k]; [PANELS, k, COLUMNS] */
-    int32_t *exponents;        /* [k] of a row */
-    uint32_t *lanes;           /* [k/2, MP_TC_LANES] */
-    uint32_t *a_code, *w_code; /* [k] for the definition */
+    float *rows, *panels;               /* [ROWS, k]; [PANELS, k, COLUMNS] */
+    float *row_norms, *column_norms;    /* [parts, ROWS]; [parts, MP_SLAB_COLUMNS] */
+    uint16_t *row_codes, *column_codes; /* [ROWS, k]; [MP_SLAB_COLUMNS, k] */
+    int32_t *exponents;                 /* [k] of a row */
+    uint32_t *lanes;                    /* [k/2, MP_TC_LANES] */
+    uint32_t *a_code, *w_code;          /* [k] for the definition */
 } workspace;
 
 typedef struct job {
     const mp_tc_kernel *kernel;
-    const mp_tc_model *model;
+    const mp_tc_parts *parts;
     const mp_gemm_f32_call *call;
     const mp_gemm_task *task;
+    mp_tc_bracket_form form;
     workspace *s;
-    int64_t K, padded_k;
-    const uint16_t *w;        /* the codes of the task's columns, [n, K] */
-    float weight[TERMS];      /* c: in how many roundings a term of a chain is */
-    float of_sizes, of_norms; /* the radius' coefficients */
     int64_t redone;
 } job;
 
-static int64_t padded(int64_t K) {
-    return (K + TERMS - 1) / TERMS * TERMS;
+bool mp_tc_bracket_covers(const mp_tc_model *m, const mp_tc_parts *parts, int64_t K, mp_dtype out) {
+    const bool from_bf16 = m->a == MP_TC_BF16 && m->b == MP_TC_BF16,
+               from_e4m3 = m->a == MP_TC_E4M3 && m->b == MP_TC_E4M3 && m->method != MP_TC_DIRECT;
+    const mp_tc_model step = mp_tc_step(m);
+    return out == MP_BF16 && (from_bf16 || from_e4m3) && step.result == MP_TC_FLOAT32 &&
+           (step.group == 16 || (step.group == 8 && m->method != MP_TC_THROUGH_FP16)) &&
+           step.fraction_bits >= 24 && step.fraction_bits <= 25 && step.result_fraction_bits == 23 &&
+           step.zero_exponent <= -126 && K > 0 && K <= MOST_STEPS * step.group &&
+           (!parts || (parts->monotone && parts->terms % MP_TC_BRACKET_TERMS == 0));
 }
 
-bool mp_tc_bracket_covers(const mp_tc_model *m, int64_t K, mp_dtype out) {
-    return out == MP_BF16 && m->a == MP_TC_BF16 && m->b == MP_TC_BF16 && m->method == MP_TC_DIRECT &&
-           m->result == MP_TC_FLOAT32 && (m->group == 8 || m->group == 16) && m->fraction_bits >= 24 &&
-           m->fraction_bits <= 25 && m->result_fraction_bits == 23 && m->zero_exponent <= -126 && K > 0 &&
-           padded(K) / m->group <= MOST_STEPS;
+/* Takes `count` elements behind the workspace; of none of it: counts them. */
+static void *taken(char *scratch, size_t *used, int64_t count, size_t size) {
+    void *at = scratch ? scratch + *used : NULL;
+    *used = (*used + (size_t)count * size + 63) / 64 * 64;
+    return at;
 }
 
-size_t mp_tc_bracket_bytes(int64_t K) {
-    const size_t k = (size_t)padded(K);
-    return (sizeof(workspace) + 63) / 64 * 64 + k * (ROWS + MP_SLAB_COLUMNS) * sizeof(float) +
-           k * (sizeof(int32_t) + MP_TC_LANES / 2 * sizeof(uint32_t) + 2 * sizeof(uint32_t));
+static size_t workspace_make(workspace *s, char *scratch, int64_t k, int64_t parts) {
+    size_t used = 0;
+    taken(scratch, &used, 1, sizeof *s);
+    s->rows = taken(scratch, &used, ROWS * k, sizeof *s->rows);
+    s->panels = taken(scratch, &used, MP_SLAB_COLUMNS * k, sizeof *s->panels);
+    s->row_norms = taken(scratch, &used, ROWS * parts, sizeof *s->row_norms);
+    s->column_norms = taken(scratch, &used, MP_SLAB_COLUMNS * parts, sizeof *s->column_norms);
+    s->row_codes = taken(scratch, &used, ROWS * k, sizeof *s->row_codes);
+    s->column_codes = taken(scratch, &used, MP_SLAB_COLUMNS * k, sizeof *s->column_codes);
+    s->exponents = taken(scratch, &used, k, sizeof *s->exponents);
+    s->lanes = taken(scratch, &used, k / 2 * MP_TC_LANES, sizeof *s->lanes);
+    s->a_code = taken(scratch, &used, k, sizeof *s->a_code);
+    s->w_code = taken(scratch, &used, k, sizeof *s->w_code);
+    return used;
 }
 
-static workspace *workspace_of(void *scratch, int64_t k) {
-    workspace *s = scratch;
-    s->rows = (float *)(void *)((char *)scratch + (sizeof *s + 63) / 64 * 64);
-    s->panels = s->rows + ROWS * k;
-    s->exponents = (int32_t *)(void *)(s->panels + MP_SLAB_COLUMNS * k);
-    s->a_code = (uint32_t *)(void *)(s->exponents + k);
-    s->w_code = s->a_code + k;
-    s->lanes = s->w_code + k;
-    return s;
+size_t mp_tc_bracket_bytes(const mp_tc_parts *parts, int64_t K) {
+    workspace unused;
+    const int64_t k = (K + MP_TC_BRACKET_TERMS - 1) / MP_TC_BRACKET_TERMS * MP_TC_BRACKET_TERMS;
+    return workspace_make(&unused, NULL, k, parts ? (k + parts->terms - 1) / parts->terms : 1);
+}
+
+static int64_t part_terms(const job *j, int64_t first) {
+    return j->form.k - first < j->form.part ? j->form.k - first : j->form.part;
 }
 
 /* ---- operands ---- */
 
-MP_CLONES static void take_numbers(int64_t n, const uint16_t *codes, float *numbers) {
-    for (int64_t i = 0; i < n; i++) {
-        const uint32_t bits = (uint32_t)codes[i] << 16;
-        memcpy(&numbers[i], &bits, sizeof bits);
-    }
+static bool pack_columns(const job *j) {
+    const mp_tensor *w = j->call->problem->w.codes;
+    const int64_t first = j->task->expert * w->dim[1] + j->task->n0;
+    workspace *s = j->s;
+    for (int64_t n = 0; n < j->task->n; n += COLUMNS)
+        if (!mp_tc_bracket_pack_panel(&j->form, w, first + n,
+                                      j->task->n - n < COLUMNS ? j->task->n - n : COLUMNS,
+                                      s->column_codes + n * j->form.k, s->panels + n * j->form.k,
+                                      s->column_norms + n, MP_SLAB_COLUMNS, &s->column[n]))
+            return false;
+    return true;
 }
 
-/* Sixteen sums, so that they are vectors. */
-MP_CLONES static float weighted_squares(const float weight[TERMS], int64_t k, const float *numbers) {
-    float part[TERMS] = {0}, sum = 0;
-    for (int64_t i = 0; i < k; i += TERMS)
-        for (int t = 0; t < TERMS; t++) part[t] += weight[t] * (numbers[i + t] * numbers[i + t]);
-    for (int t = 0; t < TERMS; t++) sum += part[t];
-    return sum;
-}
-
-/* The same of eight terms of all columns of a panel, [8, COLUMNS]. */
-MP_CLONES static void add_weighted_squares(const float weight[8], const float *numbers, float *sum) {
-    for (int t = 0; t < 8; t++)
-        for (int n = 0; n < COLUMNS; n++)
-            sum[n] += weight[t] * (numbers[t * COLUMNS + n] * numbers[t * COLUMNS + n]);
-}
-
-/* False: it is not ordinary. Inf and NaN have the largest exponent of all. Squares that are lost, of numbers
- * below 2^-63, are not alone in an ordinary one: without squares all numbers are zero. */
-static bool survey(const job *j, const uint16_t *codes, float squares, side *of) {
-    const mp_tc_scaling scaled = mp_tc_survey(&mp_tc_operands[MP_TC_BF16], (const char *)codes, j->K);
-    *of = (side){.power = squares > 0 ? (float)mp_power_of_two(scaled.exponent) : 0,
-                 .norm = sqrtf(squares),
-                 .small = scaled.small};
-    return abs(scaled.exponent) <= LARGEST_EXPONENT;
-}
-
-static const uint16_t *row_codes(const job *j, int64_t slot) {
+/* And zeros, up to whole blocks of a micro-kernel. */
+static bool pack_rows(const job *j, const int64_t *slot, int64_t count) {
     const mp_gemm_problem *p = j->call->problem;
-    return (const uint16_t *)p->a.codes->data + p->a_row[slot] * j->K;
-}
-
-/* Rows that fill a micro-kernel's up. */
-static void pack_zeros(const job *j, int64_t r) {
-    memset(j->s->rows + r * j->padded_k, 0, (size_t)j->padded_k * sizeof(float));
-    j->s->row[r] = (side){0};
-}
-
-static bool pack_row(const job *j, int64_t r, int64_t slot) {
-    const uint16_t *codes = row_codes(j, slot);
-    float *numbers = j->s->rows + r * j->padded_k;
-    take_numbers(j->K, codes, numbers);
-    memset(numbers + j->K, 0, (size_t)(j->padded_k - j->K) * sizeof *numbers);
-    return survey(j, codes, weighted_squares(j->weight, j->padded_k, numbers), &j->s->row[r]);
-}
-
-/* Terms k .. k+7 of some rows of codes, one after the other; zeros behind the last term. */
-static inline void take_eight(int rows, const uint16_t *const row[], int64_t k, int64_t K,
-                              uint16_t copies[][8], const uint16_t *taken[]) {
-    for (int i = 0; i < rows; i++) {
-        taken[i] = row[i] + k;
-        if (K - k >= 8) continue;
-        memset(copies[i], 0, sizeof copies[i]);
-        if (K > k) memcpy(copies[i], row[i] + k, (size_t)(K - k) * sizeof **row);
-        taken[i] = copies[i];
+    const int64_t k = j->form.k;
+    workspace *s = j->s;
+    int64_t r = 0;
+    for (; r < count; r++)
+        if (!mp_tc_bracket_pack_row(&j->form, p->a.codes, p->a_row[slot[r]], s->row_codes + r * k,
+                                    s->rows + r * k, s->row_norms + r, ROWS, &s->row[r]))
+            return false;
+    for (; r % MP_TC_BRACKET_ROWS != 0; r++) {
+        memset(s->rows + r * k, 0, (size_t)k * sizeof *s->rows);
+        s->row[r] = (mp_tc_bracket_side){0};
     }
-}
-
-/* Columns behind the last are copies of it, whose results nobody reads. */
-static bool pack_panel(const job *j, int64_t first, int64_t count) {
-    float squares[COLUMNS] = {0}, *numbers = j->s->panels + first * j->padded_k;
-    const uint16_t *codes[COLUMNS];
-    for (int64_t n = 0; n < COLUMNS; n++) codes[n] = j->w + (first + (n < count ? n : count - 1)) * j->K;
-    for (int64_t k = 0; k < j->padded_k; k += 8, numbers += 8 * COLUMNS) {
-        uint16_t tile[8 * COLUMNS];
-        for (int n = 0; n < COLUMNS; n += 8) {
-            const uint16_t *eight[8];
-            uint16_t copies[8][8];
-            take_eight(8, codes + n, k, j->K, copies, eight);
-            mp_transpose_eight(eight, COLUMNS, tile + n);
-        }
-        take_numbers(8 * COLUMNS, tile, numbers);
-        add_weighted_squares(j->weight + k % TERMS, numbers, squares);
-    }
-    bool ordinary = true;
-    for (int64_t n = 0; n < COLUMNS; n++)
-        ordinary &= survey(j, codes[n], squares[n], &j->s->column[first + n]);
-    return ordinary;
+    return true;
 }
 
 /* ---- brackets ---- */
 
-MP_CLONES static void ends(const job *j, const side *row, const side *columns, const float *sum,
-                           const float *sizes, float *low, float *high) {
-    const float norm = row->norm * j->of_norms;
+MP_CLONES static void multiply(float row, const mp_tc_bracket_side *columns, float *products) {
+    for (int n = 0; n < COLUMNS; n++) products[n] = row * columns[n].power;
+}
+
+MP_CLONES static void ends(float of_sizes, float of_least, float of_norms, const float *sum,
+                           const float *sizes, const float *least, const float *norms, float *low,
+                           float *high) {
     for (int n = 0; n < COLUMNS; n++) {
-        const float radius = j->of_sizes * sizes[n] + norm * columns[n].norm;
+        const float radius = of_sizes * sizes[n] + of_least * least[n] + of_norms * norms[n];
         low[n] = sum[n] - radius;
         high[n] = sum[n] + radius;
+    }
+}
+
+/* Rows r0 .. r0+rows by a panel, terms first .. first+terms of a part. */
+static void bracket(const job *j, int64_t r0, int64_t rows, int64_t panel, int64_t first, int64_t terms,
+                    float *low, float *high) {
+    workspace *s = j->s;
+    const mp_tc_bracket_form *f = &j->form;
+    const int64_t part = first / f->part, steps = terms / f->step.group;
+    const float *norms = s->column_norms + part * MP_SLAB_COLUMNS + panel * COLUMNS;
+    memset(s->sum, 0, (size_t)(rows * COLUMNS) * sizeof *s->sum);
+    memset(s->sizes, 0, (size_t)(rows * COLUMNS) * sizeof *s->sizes);
+    j->kernel->run_bracket(&(mp_tc_bracket_block){.group = f->step.group,
+                                                  .groups = steps,
+                                                  .rows = rows,
+                                                  .a = s->rows + r0 * f->k + first,
+                                                  .stride = f->k,
+                                                  .w = s->panels + panel * COLUMNS * f->k + first * COLUMNS,
+                                                  .least = s->least,
+                                                  .sum = s->sum,
+                                                  .sizes = s->sizes});
+    for (int64_t r = 0, at = 0; r < rows; r++, at += COLUMNS)
+        ends(f->of_sizes, f->of_least * (float)steps, f->of_norms * s->row_norms[part * ROWS + r0 + r],
+             s->sum + at, s->sizes + at, s->least + at, norms, low + at, high + at);
+}
+
+/* The same of all parts, which are added at both ends. */
+static void bracket_parts(const job *j, const mp_gemm_f32_tile *tile, int64_t r0, int64_t rows,
+                          int64_t panel) {
+    workspace *s = j->s;
+    mp_tc_part low = {.tile = tile, .stride = COLUMNS, .dot = s->low, .sum = s->all_low}, high = low;
+    high.dot = s->high;
+    high.sum = s->all_high;
+    memset(s->all_low, 0, sizeof s->all_low);
+    memset(s->all_high, 0, sizeof s->all_high);
+    for (int64_t k = 0; k < j->form.k; k += j->form.part, low.index++, high.index++) {
+        bracket(j, r0, rows, panel, k, part_terms(j, k), s->low, s->high);
+        j->parts->add(j->parts->ctx, &low);
+        j->parts->add(j->parts->ctx, &high);
     }
 }
 
@@ -198,102 +191,97 @@ MP_CLONES static uint64_t differing(const uint16_t a[COLUMNS], const uint16_t b[
     return bits;
 }
 
-MP_CLONES static void multiply(float row, const side *columns, float *products) {
-    for (int n = 0; n < COLUMNS; n++) products[n] = row * columns[n].power;
+/* Where a slot's columns of the task are stored; NULL: nowhere. */
+static uint16_t *out_of(const job *j, int64_t slot) {
+    const int64_t at = mp_gemm_f32_out_at(j->call, slot);
+    return at < 0 ? NULL : (uint16_t *)j->call->out->data + at + j->task->n0;
 }
 
 /* Rows r0 .. r0+count of those that are packed, by a panel. */
 static void settle(const job *j, const int64_t *slot, int64_t r0, int64_t count, int64_t panel) {
     workspace *s = j->s;
-    const int64_t first = panel * COLUMNS, left = j->task->n - first, n = left < COLUMNS ? left : COLUMNS;
-    const mp_tc_bracket_block block = {.group = j->model->group,
-                                       .groups = j->padded_k / j->model->group,
-                                       .rows = (count + MP_TC_BRACKET_ROWS - 1) / MP_TC_BRACKET_ROWS *
-                                               MP_TC_BRACKET_ROWS,
-                                       .a = s->rows + r0 * j->padded_k,
-                                       .stride = j->padded_k,
-                                       .w = s->panels + first * j->padded_k,
-                                       .least = s->least,
-                                       .sum = s->sum,
-                                       .sizes = s->sizes};
-    for (int64_t r = 0; r < block.rows; r++)
+    const int64_t first = panel * COLUMNS, left = j->task->n - first, n = left < COLUMNS ? left : COLUMNS,
+                  rows = (count + MP_TC_BRACKET_ROWS - 1) / MP_TC_BRACKET_ROWS * MP_TC_BRACKET_ROWS;
+    const mp_gemm_f32_tile tile = {j->task->expert, count, j->task->n0 + first, n, slot + r0};
+    for (int64_t r = 0; r < rows; r++)
         multiply(s->row[r0 + r].power, &s->column[first], s->least + r * COLUMNS);
-    memset(s->sum, 0, (size_t)(block.rows * COLUMNS) * sizeof *s->sum);
-    memcpy(s->sizes, s->least, (size_t)(block.rows * COLUMNS) * sizeof *s->sizes);
-    j->kernel->run_bracket(&block);
+    if (j->parts)
+        bracket_parts(j, &tile, r0, rows, panel);
+    else
+        bracket(j, r0, rows, panel, 0, j->form.k, s->all_low, s->all_high);
     for (int64_t r = 0; r < count; r++) {
-        const int64_t at = mp_gemm_f32_out_at(j->call, slot[r0 + r]);
-        uint64_t *open = &s->open[r0 + r][panel];
-        float low[COLUMNS], high[COLUMNS];
-        uint16_t code[COLUMNS] = {0}, high_code[COLUMNS] = {0};
-        *open = 0;
-        if (at < 0) continue;
-        ends(j, &s->row[r0 + r], &s->column[first], s->sum + r * COLUMNS, s->sizes + r * COLUMNS, low, high);
-        stored(j, slot[r0 + r], first, n, low, code);
-        stored(j, slot[r0 + r], first, n, high, high_code);
-        *open = differing(code, high_code);
-        memcpy((uint16_t *)j->call->out->data + at + j->task->n0 + first, code, (size_t)n * sizeof *code);
+        uint16_t code[COLUMNS] = {0}, high_code[COLUMNS] = {0}, *out = out_of(j, slot[r0 + r]);
+        s->open[r0 + r][panel] = 0;
+        if (!out) continue;
+        stored(j, slot[r0 + r], first, n, s->all_low + r * COLUMNS, code);
+        stored(j, slot[r0 + r], first, n, s->all_high + r * COLUMNS, high_code);
+        s->open[r0 + r][panel] = differing(code, high_code);
+        memcpy(out + first, code, (size_t)n * sizeof *code);
     }
 }
 
 /* ---- what they leave open ---- */
 
-static float definition(const job *j, const uint16_t *a, const uint16_t *w) {
-    for (int64_t k = 0; k < j->K; k++) {
-        j->s->a_code[k] = a[k];
-        j->s->w_code[k] = w[k];
+/* By pairs no number is small: then this is not called. */
+static float definition(const job *j, const uint16_t *a, const uint16_t *w, int64_t first, int64_t terms) {
+    const int64_t codes = mp_tc_bracket_terms(&j->form) - first, count = terms < codes ? terms : codes;
+    for (int64_t k = 0; k < count; k++) {
+        j->s->a_code[k] = a[first + k];
+        j->s->w_code[k] = w[first + k];
     }
-    return mp_float_of_bits(mp_tc_dot(j->model, j->K, j->s->a_code, j->s->w_code, 0));
+    return mp_float_of_bits(mp_tc_dot(&j->form.step, count, j->s->a_code, j->s->w_code, 0));
 }
 
-MP_CLONES static void fill_lanes(const job *j, const uint16_t *const w[MP_TC_LANES]) {
-    for (int64_t k = 0; k < j->padded_k; k += 8)
-        for (int i = 0; i < MP_TC_LANES; i += 4) {
-            const uint16_t *four[4];
-            uint16_t copies[4][8];
-            take_eight(4, w + i, k, j->K, copies, four);
-            mp_transpose_pairs(four, MP_TC_LANES, j->s->lanes + k / 2 * MP_TC_LANES + i);
-        }
+/* A part's terms from `first` on of `count` columns by row r, whose lanes are filled. */
+static void run_lanes(job *j, int64_t r, int64_t count, const int64_t column[MP_TC_LANES], int64_t first,
+                      float dot[MP_TC_LANES]) {
+    workspace *s = j->s;
+    const mp_tc_bracket_form *f = &j->form;
+    const mp_tc_lanes lanes = {.group = f->step.group,
+                               .fraction_bits = f->step.fraction_bits,
+                               .groups = part_terms(j, first) / f->step.group,
+                               .by_pairs = f->by_pairs,
+                               .a = s->rows + r * f->k + first,
+                               .a_exponent = s->exponents + first,
+                               .w = s->lanes + first / 2 * MP_TC_LANES};
+    bool certain[MP_TC_LANES];
+    mp_tc_lanes_run(&lanes, dot, certain);
+    for (int64_t i = 0; i < count; i++) {
+        const mp_tc_bracket_side *w = &s->column[column[i]];
+        if (certain[i] || !(s->row[r].small || w->small)) continue;
+        dot[i] = definition(j, s->row[r].codes, w->codes, first, part_terms(j, first));
+        j->redone++;
+    }
 }
 
 /* `count` columns of a slot's row, MP_TC_LANES at most. */
-static void close(job *j, int64_t r, int64_t slot, int64_t count, const int64_t column[MP_TC_LANES]) {
-    workspace *s = j->s;
-    const uint16_t *w[MP_TC_LANES];
-    float result[MP_TC_LANES];
-    bool certain[MP_TC_LANES];
-    for (int64_t i = 0; i < MP_TC_LANES; i++) w[i] = j->w + column[i < count ? i : 0] * j->K;
-    fill_lanes(j, w);
-    const mp_tc_lanes lanes = {.group = j->model->group,
-                               .fraction_bits = j->model->fraction_bits,
-                               .groups = j->padded_k / j->model->group,
-                               .a = s->rows + r * j->padded_k,
-                               .a_exponent = s->exponents,
-                               .w = s->lanes};
-    mp_tc_lanes_run(&lanes, result, certain);
-    uint16_t *out = (uint16_t *)j->call->out->data + mp_gemm_f32_out_at(j->call, slot) + j->task->n0;
-    for (int64_t i = 0; i < count; i++) {
-        if (!certain[i] && (s->row[r].small || s->column[column[i]].small)) {
-            result[i] = definition(j, row_codes(j, slot), w[i]);
-            j->redone++;
+static void take_steps(job *j, int64_t r, int64_t slot, int64_t count, const int64_t column[MP_TC_LANES]) {
+    const uint16_t *codes[MP_TC_LANES];
+    float dot[MP_TC_LANES], sum[MP_TC_LANES] = {0};
+    for (int64_t i = 0; i < MP_TC_LANES; i++) codes[i] = j->s->column[column[i < count ? i : 0]].codes;
+    mp_tc_bracket_fill_lanes(&j->form, codes, j->s->lanes);
+    for (int64_t k = 0; k < j->form.k; k += j->form.part) {
+        run_lanes(j, r, count, column, k, j->parts ? dot : sum);
+        for (int64_t i = 0; i < count && j->parts; i++) {
+            const mp_gemm_f32_tile tile = {j->task->expert, 1, j->task->n0 + column[i], 1, &slot};
+            j->parts->add(j->parts->ctx, &(mp_tc_part){k / j->form.part, &tile, 1, &dot[i], &sum[i]});
         }
-        stored(j, slot, column[i], 1, &result[i], &out[column[i]]);
     }
+    uint16_t *out = out_of(j, slot);
+    for (int64_t i = 0; i < count; i++) stored(j, slot, column[i], 1, &sum[i], &out[column[i]]);
 }
 
-static void close_row(job *j, int64_t r, int64_t slot) {
+static void take_steps_of_row(job *j, int64_t r, int64_t slot) {
     int64_t column[MP_TC_LANES], count = 0;
-    bool begun = false;
+    mp_tc_lanes_exponents(j->form.k, j->s->rows + r * j->form.k, j->s->exponents);
     for (int64_t panel = 0; panel * COLUMNS < j->task->n; panel++)
         for (uint64_t open = j->s->open[r][panel]; open; open &= open - 1) {
-            if (!begun) mp_tc_lanes_exponents(j->padded_k, j->s->rows + r * j->padded_k, j->s->exponents);
-            begun = true;
             column[count++] = panel * COLUMNS + __builtin_ctzll(open);
             if (count < MP_TC_LANES) continue;
-            close(j, r, slot, count, column);
+            take_steps(j, r, slot, count, column);
             count = 0;
         }
-    if (count > 0) close(j, r, slot, count, column);
+    if (count > 0) take_steps(j, r, slot, count, column);
 }
 
 static int64_t count_open(const job *j, int64_t rows) {
@@ -306,42 +294,29 @@ static int64_t count_open(const job *j, int64_t rows) {
 
 /* ---- a task ---- */
 
-static job job_of(const mp_tc_kernel *kernel, const mp_tc_model *m, const mp_gemm_f32_call *call,
-                  const mp_gemm_task *task, void *scratch) {
-    const mp_tensor *w = call->problem->w.codes;
-    const double slack = 1 + 0x1p-8;
-    job j = {.kernel = kernel, .model = m, .call = call, .task = task, .K = w->dim[2]};
-    j.padded_k = padded(j.K);
-    j.s = workspace_of(scratch, j.padded_k);
-    j.w = (const uint16_t *)w->data + (task->expert * w->dim[1] + task->n0) * j.K;
-    for (int t = 0; t < TERMS; t++) {
-        const int i = t % m->group;
-        j.weight[t] = (float)(m->group - (i > 0 ? i : 1)); /* the first two are in all roundings */
-    }
-    j.of_sizes = (float)(slack * ((m->group + 1) * mp_power_of_two(-m->fraction_bits) + 0x1p-23 + 0x1p-24));
-    j.of_norms = (float)(slack * 0x1p-24);
-    return j;
-}
-
-bool mp_tc_bracket_task(const mp_tc_kernel *kernel, const mp_tc_model *model, const mp_gemm_f32_call *call,
-                        const mp_gemm_task *task, void *scratch, mp_tc_counts *counts) {
-    job j = job_of(kernel, model, call, task, scratch);
+bool mp_tc_bracket_task(const mp_tc_kernel *kernel, const mp_tc_model *model, const mp_tc_parts *parts,
+                        const mp_gemm_f32_call *call, const mp_gemm_task *task, void *scratch,
+                        mp_tc_counts *counts) {
+    job j = {.kernel = kernel,
+             .parts = parts,
+             .call = call,
+             .task = task,
+             .form = mp_tc_bracket_form_of(model, parts ? parts->terms : 0, call->problem->w.codes->dim[2]),
+             .s = scratch};
     int64_t opened = 0, all = 0;
-    for (int64_t n = 0; n < task->n; n += COLUMNS)
-        if (!pack_panel(&j, n, task->n - n < COLUMNS ? task->n - n : COLUMNS)) return false;
+    workspace_make(j.s, scratch, j.form.k, mp_tc_bracket_parts(&j.form));
+    if (!pack_columns(&j)) return false;
     for (int64_t i = 0; i < task->count; i += ROWS) {
         const int64_t *slot = call->order + task->first + i,
                       count = task->count - i < ROWS ? task->count - i : ROWS;
-        for (int64_t r = 0; r < count; r++)
-            if (!pack_row(&j, r, slot[r])) return false;
-        for (int64_t r = count; r % MP_TC_BRACKET_ROWS != 0; r++) pack_zeros(&j, r);
+        if (!pack_rows(&j, slot, count)) return false;
         for (int64_t panel = 0; panel * COLUMNS < task->n; panel++)
             for (int64_t r = 0; r < count; r += BLOCK_ROWS)
                 settle(&j, slot, r, count - r < BLOCK_ROWS ? count - r : BLOCK_ROWS, panel);
         opened += count_open(&j, count);
         all += count * task->n;
         if (opened * LEFT_OPEN > all) return false;
-        for (int64_t r = 0; r < count; r++) close_row(&j, r, slot[r]);
+        for (int64_t r = 0; r < count; r++) take_steps_of_row(&j, r, slot[r]);
     }
     if (counts) {
 #pragma omp atomic

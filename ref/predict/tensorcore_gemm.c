@@ -21,6 +21,7 @@ typedef struct tc_engine {
     const mp_tc_parts *parts;    /* NULL: k is one */
     int lowest_sum, highest_sum; /* of the exponents taken out of a row and a column: see covers below */
     const mp_tc_kernel *kernel;
+    const mp_tc_model *model;
     mp_tc_counts *counts;
 } tc_engine;
 
@@ -55,7 +56,7 @@ static void promote(const void *ctx, const mp_tc_part *part) {
 }
 
 mp_tc_parts mp_tc_promotion(int64_t terms) {
-    return (mp_tc_parts){.terms = terms, .add = promote};
+    return (mp_tc_parts){.terms = terms, .add = promote, .monotone = true};
 }
 
 /* The definition, on the codes of terms first .. end of a row and a column. */
@@ -184,7 +185,7 @@ static void run(const mp_gemm_f32_engine *engine, const mp_gemm_f32_tile *tile, 
 static bool settle_task(const mp_gemm_f32_engine *engine, const mp_gemm_f32_call *call,
                         const mp_gemm_task *task, void *scratch) {
     const tc_engine *e = tc(engine);
-    return mp_tc_bracket_task(e->kernel, &e->step, call, task, scratch, e->counts);
+    return mp_tc_bracket_task(e->kernel, e->model, e->parts, call, task, scratch, e->counts);
 }
 
 /* Why scaled results are right. Let s be the sum of the exponents taken out of a row and a column, and F at
@@ -257,6 +258,7 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
                         .parts = parts,
                         .highest_sum = 126 - (64 - __builtin_clzll((uint64_t)K | 1)),
                         .kernel = kernel,
+                        .model = model,
                         .counts = counts};
     const bool single = kernel->run_single && covers_in_single(&engine.step);
     const int lowest_fraction_bits = engine.step.fraction_bits < 23 ? 23 : engine.step.fraction_bits;
@@ -268,9 +270,9 @@ mp_status mp_tc_gemm_with(const mp_tc_kernel *kernel, const mp_tc_model *model, 
     engine.base.row_bytes = mp_tc_row_bytes(&engine.layout);
     engine.base.panel_bytes = mp_tc_panel_bytes(&engine.layout);
     if (counts) *counts = (mp_tc_counts){0};
-    if (kernel->run_bracket && !parts && mp_tc_bracket_covers(model, K, out->dtype)) {
+    if (kernel->run_bracket && mp_tc_bracket_covers(model, parts, K, out->dtype)) {
         engine.base.shortcut = settle_task;
-        engine.base.shortcut_bytes = mp_tc_bracket_bytes(K);
+        engine.base.shortcut_bytes = mp_tc_bracket_bytes(parts, K);
     }
     return mp_gemm_f32(&engine.base, p, epilogue, out_row, out, err);
 }

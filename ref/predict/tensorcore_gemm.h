@@ -30,6 +30,7 @@ typedef struct mp_tc_parts {
     int64_t terms; /* of a part, a multiple of mp_tc_terms; the last part may have fewer */
     void (*add)(const void *ctx, const mp_tc_part *part); /* from several threads at once */
     const void *ctx;
+    bool monotone; /* greater dots and sums give no smaller sum, element by element */
 } mp_tc_parts;
 
 /* sum + dot in IEEE float32; NaN is 7FFFFFFF. */

@@ -95,7 +95,8 @@ typedef struct mp_tc_bracket_block {
     const float *w;       /* [k, columns] */
     const float *least;   /* [rows, columns] none negative */
     float *sum;           /* [rows, columns] zero at first */
-    float *sizes;         /* [rows, columns] added to after every step: the larger of |sum| and least */
+    float
+        *sizes; /* [rows, columns] zero at first; added to after every step: the larger of |sum| and least */
 } mp_tc_bracket_block;
 
 typedef struct mp_tc_kernel {

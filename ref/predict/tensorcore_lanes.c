@@ -79,17 +79,27 @@ INLINE void step(int group, int fraction_bits, const float *a, const int32_t *a_
     acc->value = __builtin_convertvector(total, floats) * unit;
 }
 
-INLINE void steps(const mp_tc_lanes *l, int group, accumulators *acc) {
-    for (int64_t k = 0; k < l->groups * group; k += group)
+INLINE void steps(const mp_tc_lanes *l, int group, bool by_pairs, accumulators *acc) {
+    floats sum = {0};
+    for (int64_t g = 0; g < l->groups; g++) {
+        const int64_t k = g * group;
         step(group, l->fraction_bits, l->a + k, l->a_exponent + k, l->w + k / 2 * MP_TC_LANES, acc);
+        if (by_pairs && g % 2 == 1) {
+            sum += acc->value;
+            acc->value = (floats){0};
+        }
+    }
+    if (by_pairs) acc->value = sum;
 }
 
 MP_CLONES static void run(const mp_tc_lanes *l, float *result, int32_t *lowest) {
     accumulators acc = {.lowest = (ints){0} + FIELD};
-    if (l->group == 16)
-        steps(l, 16, &acc);
+    if (l->by_pairs)
+        steps(l, 16, true, &acc);
+    else if (l->group == 16)
+        steps(l, 16, false, &acc);
     else
-        steps(l, 8, &acc);
+        steps(l, 8, false, &acc);
     memcpy(result, &acc.value, sizeof acc.value);
     memcpy(lowest, &acc.lowest, sizeof acc.lowest);
 }

@@ -15,6 +15,7 @@ enum { MP_TC_LANES = 16 };
 typedef struct mp_tc_lanes {
     int group, fraction_bits;  /* the model's; 8 or 16; 13 to 25 */
     int64_t groups;            /* k = groups * group */
+    bool by_pairs;             /* two steps at a time begin at zero, and are added in float32 */
     const float *a;            /* [k] */
     const int32_t *a_exponent; /* [k]: the exponent field of a's bits, less one of 0 */
     const uint32_t *w;         /* [k/2, MP_TC_LANES] two bf16 each, the first in the lower half */

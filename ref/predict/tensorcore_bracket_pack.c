@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ref/predict/tensorcore_bracket_pack.h"
+
+#include "base/bits.h"
+#include "base/clones.h"
+#include "ref/predict/tensorcore_lanes.h"
+#include "ref/predict/tensorcore_scale.h"
+#include "ref/predict/transpose.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { COLUMNS = MP_TC_BRACKET_COLUMNS, TERMS = MP_TC_BRACKET_TERMS, LARGEST_EXPONENT = 16 };
+
+/* The radius' coefficients, and why: ref/predict/tensorcore_bracket.h. */
+static void weigh(mp_tc_bracket_form *f) {
+    const int L = f->step.group;
+    const double slack = 1 + 0x1p-8, roundoff = 0x1p-24, cut = 0x1p-23,
+                 cut_terms = (L + 1) * mp_power_of_two(-f->step.fraction_bits);
+    for (int t = 0; t < TERMS; t++) {
+        const int i = t % L, roundings = L - (i > 0 ? i : 1); /* the first two are in all */
+        const double of_steps = !f->by_pairs ? 0 : t < L ? cut_terms + 2 * cut : cut;
+        f->weight[t] = (float)(roundings + of_steps / roundoff);
+    }
+    f->of_sizes = (float)(slack * (f->by_pairs ? 2 * roundoff : cut_terms + cut + roundoff));
+    f->of_least = (float)(slack * (f->by_pairs ? cut_terms : 0));
+    f->of_norms = (float)(slack * roundoff);
+}
+
+mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_terms, int64_t K) {
+    mp_tc_bracket_form f = {.step = mp_tc_step(m),
+                            .by_pairs = m->method == MP_TC_THROUGH_FP16,
+                            .copied = m->method != MP_TC_DIRECT,
+                            .from_e4m3 = m->a == MP_TC_E4M3,
+                            .K = K,
+                            .k = (K + TERMS - 1) / TERMS * TERMS};
+    f.step.a = f.step.b = MP_TC_BF16;
+    f.part = part_terms > 0 && part_terms < f.k ? part_terms : f.k;
+    for (uint32_t code = 0; code < 256 && f.from_e4m3; code++)
+        f.bf16_of_e4m3[code] = (uint16_t)mp_encode_code(MP_BF16, mp_decode_code(MP_E4M3, code));
+    weigh(&f);
+    return f;
+}
+
+/* ---- codes ---- */
+
+/* A row in the order of the steps; zeros behind its last term. */
+static void copy_row(const mp_tc_bracket_form *f, const void *codes, uint16_t *copy) {
+    const uint8_t *bytes = codes;
+    for (int64_t first = 0; first < f->k; first += TERMS)
+        for (int i = 0; i < TERMS; i++) {
+            const int64_t k = first + mp_tc_taken(i, TERMS / 2);
+            uint16_t code = 0;
+            if (k < f->K && f->from_e4m3) code = f->bf16_of_e4m3[bytes[k]];
+            if (k < f->K && !f->from_e4m3) memcpy(&code, bytes + 2 * k, sizeof code);
+            copy[first + i] = code;
+        }
+}
+
+static const uint16_t *codes_of(const mp_tc_bracket_form *f, const mp_tensor *codes, int64_t row,
+                                uint16_t *copy) {
+    const char *from = (const char *)codes->data + (size_t)(row * f->K) * mp_dtype_size(codes->dtype);
+    if (!f->copied) return (const uint16_t *)(const void *)from;
+    copy_row(f, from, copy);
+    return copy;
+}
+
+/* Terms k .. k+7 of some rows of codes, one after the other; zeros behind the last term. */
+static inline void take_eight(int rows, const uint16_t *const row[], int64_t k, int64_t terms,
+                              uint16_t copies[][8], const uint16_t *taken[]) {
+    for (int i = 0; i < rows; i++) {
+        taken[i] = row[i] + k;
+        if (terms - k >= 8) continue;
+        memset(copies[i], 0, sizeof copies[i]);
+        if (terms > k) memcpy(copies[i], row[i] + k, (size_t)(terms - k) * sizeof **row);
+        taken[i] = copies[i];
+    }
+}
+
+MP_CLONES void mp_tc_bracket_fill_lanes(const mp_tc_bracket_form *f, const uint16_t *const codes[],
+                                        uint32_t *lanes) {
+    for (int64_t k = 0; k < f->k; k += 8)
+        for (int i = 0; i < MP_TC_LANES; i += 4) {
+            const uint16_t *four[4];
+            uint16_t copies[4][8];
+            take_eight(4, codes + i, k, mp_tc_bracket_terms(f), copies, four);
+            mp_transpose_pairs(four, MP_TC_LANES, lanes + k / 2 * MP_TC_LANES + i);
+        }
+}
+
+/* ---- numbers ---- */
+
+MP_CLONES static void take_numbers(int64_t n, const uint16_t *codes, float *numbers) {
+    for (int64_t i = 0; i < n; i++) {
+        const uint32_t bits = (uint32_t)codes[i] << 16;
+        memcpy(&numbers[i], &bits, sizeof bits);
+    }
+}
+
+/* As many sums as weights, so that they are vectors. */
+MP_CLONES static float weighted_squares(const float weight[TERMS], int64_t k, const float *numbers) {
+    float part[TERMS] = {0}, sum = 0;
+    for (int64_t i = 0; i < k; i += TERMS)
+        for (int t = 0; t < TERMS; t++) part[t] += weight[t] * (numbers[i + t] * numbers[i + t]);
+    for (int t = 0; t < TERMS; t++) sum += part[t];
+    return sum;
+}
+
+/* The same of eight terms of all columns of a panel, [8, COLUMNS]. */
+MP_CLONES static void add_weighted_squares(const float weight[8], const float *numbers, float *sum) {
+    for (int t = 0; t < 8; t++)
+        for (int n = 0; n < COLUMNS; n++)
+            sum[n] += weight[t] * (numbers[t * COLUMNS + n] * numbers[t * COLUMNS + n]);
+}
+
+/* Inf and NaN have the largest exponent of all. Squares that are lost, of numbers below 2^-63, are not alone
+ * in an ordinary side: without squares all its numbers are zero. */
+static bool survey(const mp_tc_bracket_form *f, const uint16_t *codes, bool has_squares,
+                   mp_tc_bracket_side *side) {
+    const mp_tc_scaling scaled =
+        mp_tc_survey(&mp_tc_operands[MP_TC_BF16], (const char *)codes, mp_tc_bracket_terms(f));
+    *side = (mp_tc_bracket_side){.codes = codes,
+                                 .power = has_squares ? (float)mp_power_of_two(scaled.exponent) : 0,
+                                 .small = scaled.small};
+    return abs(scaled.exponent) <= LARGEST_EXPONENT;
+}
+
+bool mp_tc_bracket_pack_row(const mp_tc_bracket_form *f, const mp_tensor *tensor, int64_t row, uint16_t *copy,
+                            float *numbers, float *norms, int64_t stride, mp_tc_bracket_side *side) {
+    const uint16_t *codes = codes_of(f, tensor, row, copy);
+    const int64_t terms = mp_tc_bracket_terms(f);
+    bool has_squares = false;
+    take_numbers(terms, codes, numbers);
+    memset(numbers + terms, 0, (size_t)(f->k - terms) * sizeof *numbers);
+    for (int64_t k = 0; k < f->k; k += f->part, norms += stride) {
+        *norms = sqrtf(weighted_squares(f->weight, f->k - k < f->part ? f->k - k : f->part, numbers + k));
+        has_squares |= *norms > 0;
+    }
+    return survey(f, codes, has_squares, side);
+}
+
+bool mp_tc_bracket_pack_panel(const mp_tc_bracket_form *f, const mp_tensor *tensor, int64_t first,
+                              int64_t count, uint16_t *copies, float *numbers, float *norms, int64_t stride,
+                              mp_tc_bracket_side *sides) {
+    float squares[COLUMNS] = {0};
+    bool has_squares[COLUMNS] = {false}, ordinary = true;
+    const uint16_t *codes[COLUMNS];
+    for (int64_t n = 0; n < COLUMNS; n++) /* columns behind the last are copies of it */
+        codes[n] = n < count ? codes_of(f, tensor, first + n, copies + n * f->k) : codes[n - 1];
+    for (int64_t k = 0; k < f->k; k += 8, numbers += 8 * COLUMNS) {
+        uint16_t tile[8 * COLUMNS];
+        for (int n = 0; n < COLUMNS; n += 8) {
+            const uint16_t *eight[8];
+            uint16_t last[8][8];
+            take_eight(8, codes + n, k, mp_tc_bracket_terms(f), last, eight);
+            mp_transpose_eight(eight, COLUMNS, tile + n);
+        }
+        take_numbers(8 * COLUMNS, tile, numbers);
+        add_weighted_squares(f->weight + k % TERMS, numbers, squares);
+        if ((k + 8) % f->part != 0 && k + 8 < f->k) continue;
+        for (int n = 0; n < COLUMNS; n++) {
+            norms[n] = sqrtf(squares[n]);
+            has_squares[n] |= squares[n] > 0;
+            squares[n] = 0;
+        }
+        norms += stride;
+    }
+    for (int n = 0; n < COLUMNS; n++) ordinary &= survey(f, codes[n], has_squares[n], &sides[n]);
+    return ordinary;
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Private to the brackets (ref/predict/tensorcore_bracket.h): operands as numbers of float32, with what the
+ * radius of their sums needs to know. */
+#ifndef MP_PREDICT_TENSORCORE_BRACKET_PACK_H
+#define MP_PREDICT_TENSORCORE_BRACKET_PACK_H
+
+#include "moeparity/tensor.h"
+#include "ref/predict/tensorcore.h"
+#include "ref/predict/tensorcore_kernels.h"
+
+/* Rows are filled up with zeros to a multiple of TERMS, which have an order of their own where k is
+ * permuted. */
+enum { MP_TC_BRACKET_TERMS = MP_TC_MAX_GROUP };
+
+/* How codes of the operands are multiplied: as bf16, which e4m3 is as well, in the order of the steps. */
+typedef struct mp_tc_bracket_form {
+    mp_tc_model step; /* DIRECT, of bf16 */
+    bool by_pairs;    /* two steps at a time begin at zero, and are added in float32 */
+    bool copied;      /* rows of codes are copied: reordered, and e4m3 converted */
+    bool from_e4m3;
+    uint16_t bf16_of_e4m3[256];
+    int64_t K, k;                       /* the operands'; filled up */
+    int64_t part;                       /* terms of a part of k; the last may have fewer */
+    float weight[MP_TC_BRACKET_TERMS];  /* of a term's square in a norm */
+    float of_sizes, of_least, of_norms; /* the radius' coefficients; of_least for every step */
+} mp_tc_bracket_form;
+
+/* Of the model, sums in parts of so many terms, or 0: k is one. */
+mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *model, int64_t part_terms, int64_t K);
+
+static inline int64_t mp_tc_bracket_parts(const mp_tc_bracket_form *f) {
+    return (f->k + f->part - 1) / f->part;
+}
+
+/* A row of a or a column of w: its bf16 codes, `terms` of them; the power of two of its largest number, or 0;
+ * whether a number lies far below the largest. */
+typedef struct mp_tc_bracket_side {
+    const uint16_t *codes;
+    float power;
+    bool small;
+} mp_tc_bracket_side;
+
+/* Codes of a side; behind them there are zeros. */
+static inline int64_t mp_tc_bracket_terms(const mp_tc_bracket_form *f) {
+    return f->copied ? f->k : f->K;
+}
+
+/* numbers [k]; norms[part * stride]; copy [k], for forms that are copied. False: it is not ordinary, but has
+ * Inf, NaN or a largest exponent beyond +-16. */
+bool mp_tc_bracket_pack_row(const mp_tc_bracket_form *form, const mp_tensor *codes, int64_t row,
+                            uint16_t *copy, float *numbers, float *norms, int64_t stride,
+                            mp_tc_bracket_side *side);
+/* The same of rows first .. first+count of codes as columns of a panel: numbers [k, MP_TC_BRACKET_COLUMNS],
+ * of the others 0, copies [count, k], norms[part * stride + column], sides [MP_TC_BRACKET_COLUMNS]. */
+bool mp_tc_bracket_pack_panel(const mp_tc_bracket_form *form, const mp_tensor *codes, int64_t first,
+                              int64_t count, uint16_t *copies, float *numbers, float *norms, int64_t stride,
+                              mp_tc_bracket_side *sides);
+
+/* lanes [k/2, MP_TC_LANES]: pairs of codes of as many columns (ref/predict/tensorcore_lanes.h). */
+void mp_tc_bracket_fill_lanes(const mp_tc_bracket_form *form, const uint16_t *const codes[], uint32_t *lanes);
+
+#endif
