@@ -58,11 +58,14 @@ static mp_status bench_predict(const mp_matrix *cases, const mp_args *args, mp_e
     const double first = r.row[0].all_threads; /* bf16 or fp16, by the fastest kernel */
     printf("%-10s %-10s %14s %14s   (1e9 multiply-adds a second)\n", "sum", "kernel", "one thread",
            "all threads");
-    for (int i = 0; i < r.rows; i++)
-        printf("%-10s %-10s %14.2f %14.2f   %.2f of linear, %.2f of dgemm, %.2f of the first\n", r.row[i].sum,
+    for (int i = 0; i < r.rows; i++) {
+        printf("%-10s %-10s %14.2f %14.2f   %.2f of linear, %.2f of dgemm, %.2f of the first", r.row[i].sum,
                r.row[i].kernel, r.row[i].one_thread * 1e-9, r.row[i].all_threads * 1e-9,
                r.row[i].all_threads / (r.row[i].one_thread * r.threads),
                r.row[i].all_threads / r.dgemm_all_threads, r.row[i].all_threads / first);
+        if (r.row[i].open >= 0) printf(", %.1f %% by steps", 100 * r.row[i].open);
+        printf("\n");
+    }
     printf("%-10s %-10s %14.2f %14.2f   %s, %d threads\n", "dgemm", "", r.dgemm_one_thread * 1e-9,
            r.dgemm_all_threads * 1e-9, mp_blas_name(), r.threads);
     mp_status_line_show(&timing, "a whole prediction");

@@ -164,17 +164,18 @@ typedef struct timed_sum {
 } timed_sum;
 
 static mp_status predict(const mp_tc_kernel *kernel, const timed_sum *s, const mp_gemm_problem *p,
-                         const mp_tensor *out, mp_error *err) {
+                         const mp_tensor *out, mp_tc_counts *counts, mp_error *err) {
     const mp_epilogue none = {0};
+    *counts = (mp_tc_counts){0};
     if (s->fma) return mp_fma_gemm(p, &none, NULL, out, err);
-    return mp_tc_gemm_with(kernel, &s->model, s->parts.terms ? &s->parts : NULL, p, &none, NULL, out, NULL,
+    return mp_tc_gemm_with(kernel, &s->model, s->parts.terms ? &s->parts : NULL, p, &none, NULL, out, counts,
                            err);
 }
 
 /* Best of three rounds, or of as many as two seconds allow. */
 static mp_status time_prediction(const mp_tc_kernel *kernel, const timed_sum *s,
                                  const mp_gemm_problem *gate_up, const mp_tensor *out, double *rate,
-                                 mp_error *err) {
+                                 double *open, mp_error *err) {
     mp_gemm_problem p = *gate_up;
     int64_t slots = 0;
     p.a.codes = &s->a;
@@ -182,14 +183,17 @@ static mp_status time_prediction(const mp_tc_kernel *kernel, const timed_sum *s,
     for (int64_t t = 0; t < p.slots; t++) slots += p.topk_ids[t] >= 0;
     const double operations = (double)slots * (double)p.w.codes->dim[1] * (double)p.w.codes->dim[2];
     const double first = mp_seconds_now();
+    mp_tc_counts counts = {0};
     *rate = 0;
     for (int round = 0; round == 0 || (round < PEAK_ROUNDS && mp_seconds_now() - first < 2); round++) {
         const double start = mp_seconds_now();
-        const mp_status status = predict(kernel, s, &p, out, err);
+        const mp_status status = predict(kernel, s, &p, out, &counts, err);
         if (status != MP_OK) return status;
         const double r = operations / (mp_seconds_now() - start);
         if (r > *rate) *rate = r;
     }
+    const int64_t bracketed = counts.settled + counts.opened;
+    *open = bracketed > 0 ? (double)counts.opened / (double)bracketed : -1;
     return MP_OK;
 }
 
@@ -252,7 +256,8 @@ static mp_status time_sums(const timed_sum sums[MP_PREDICT_SUMS], const mp_gemm_
             r->row[row].sum = sums[s].name;
             r->row[row].kernel = !any_kernel ? kernels[i].name : sums[s].fma ? "fastest" : "integers";
             status = time_prediction(&kernels[i], &sums[s], gate_up, out,
-                                     alone ? &r->row[row].one_thread : &r->row[row].all_threads, err);
+                                     alone ? &r->row[row].one_thread : &r->row[row].all_threads,
+                                     &r->row[row].open, err);
         }
     return status;
 }

@@ -35,6 +35,7 @@ typedef struct mp_predict_bench_result {
     struct {
         const char *sum, *kernel; /* "bf16 mma", "avx512"; sums of bf16 or fp16 come first */
         double one_thread, all_threads;
+        double open; /* share of the results that brackets leave to the steps; negative: they settle none */
     } row[MP_PREDICT_KERNELS * MP_PREDICT_SUMS];
     double dgemm_one_thread, dgemm_all_threads; /* OpenBLAS in float64 on the same cores, also in
                                                    multiply-adds; 0 where it is missing */
