@@ -66,8 +66,8 @@ struct mp_engine {
     mp_status (*confirm_combine)(const mp_engine *self, const mp_combine_bits *bits, const mp_tensor *got,
                                  bool *equal, mp_error *err);
     /* The final output of all stages beside what mp_ref_exact has for all tokens: figures [c->M], of all
-     * elements of a token. With `rules`, of a case whose activations are quantised, the same beside balls that
-     * were made by them: bounds [c->M], whose elements are numbered within the token; NULL: without, and
+     * elements of a token. With `rules`, of a case whose activations are quantised, the same beside balls
+     * that were made by them: bounds [c->M], whose elements are numbered within the token; NULL: without, and
      * bounds is not written. Nobody has compared them with anything yet: the caller does, for some tokens.
      * NULL: the engine has none. MP_EUNSUPPORTED: not of this case, or not enough memory, and figures hold
      * anything; in both cases they are made of what mp_ref_exact gives. */

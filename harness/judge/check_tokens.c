@@ -8,10 +8,10 @@
  *
  * Where activations are quantised the values are the same (float64 quantises none), and figures have bounds
  * beside them. Radii are sums of magnitudes: in another order they are within `apart` of each other,
- * relatively, which also has what d makes of them. For each k a radius is at least what a quantiser is off
- * there, 2^-8 of the magnitude or more of int8 and wider steps of the others, whereas d comes of 2^-53 for each
- * term: d is below 2^-44 terms of any radius that it enters. Half places jump where a magnitude crosses a power
- * of two; that d makes one cross it has odds of 2^-44 terms an element, and is left to chance. */
+ * relatively, with what d makes of them. A quantiser is off by 2^-8 of a magnitude or more, whereas d is made
+ * of 2^-53 for each term: it is below 2^-44 terms of any radius that it enters. Half places jump where a
+ * magnitude crosses a power of two; that d makes one cross it has odds of 2^-44 terms an element, which are
+ * taken. */
 #include "harness/judge/check_tokens.h"
 
 #include "cases/graph_tables.h"
@@ -139,16 +139,14 @@ static void compare_bounds(void *ctx, mp_span *span, const mp_balls *out, int64_
                     radii[i], &t);
     }
     if (k->status != MP_OK || !isfinite(t.off) || are_alike(k, by_device, &t)) return;
-    k->status =
-        mp_fail(k->err, MP_EDEVICE,
-                "the judge on the device is wrong: token %lld of the output: sums of bounds %.17g and, of "
-                "codes, %.17g, "
-                "the largest of these %.17g, of %lld elements %lld beyond, at most %.17g times; by the CPU "
-                "%.17g, %.17g, "
-                "%.17g, %lld, %lld, %.17g, expected within %.3g",
-                (long long)span->first_token, by_device->sure, by_device->det, by_device->quant_bound,
-                by_device->bounded, by_device->failed, by_device->max_ratio, t.figures.sure, t.figures.det,
-                t.figures.quant_bound, t.figures.bounded, t.figures.failed, t.figures.max_ratio, k->apart);
+    k->status = mp_fail(
+        k->err, MP_EDEVICE,
+        "the judge on the device is wrong: token %lld of the output: sums of bounds %.17g and, of "
+        "codes, %.17g, the largest of these %.17g, of %lld elements %lld beyond, at most %.17g times; by "
+        "the CPU %.17g, %.17g, %.17g, %lld, %lld, %.17g, expected within %.3g of each",
+        (long long)span->first_token, by_device->sure, by_device->det, by_device->quant_bound,
+        by_device->bounded, by_device->failed, by_device->max_ratio, t.figures.sure, t.figures.det,
+        t.figures.quant_bound, t.figures.bounded, t.figures.failed, t.figures.max_ratio, k->apart);
 }
 
 /* Balls of these tokens by the CPU. */
