@@ -7,6 +7,8 @@
 #include "tests/end_to_end_support.h"
 #include "tests/offload_support.h"
 
+#include <string.h>
+
 static const char *const cases[] = {
     "M=64 E=4 topk=2 K=64 N=32",
     "M=64 E=4 topk=3 K=70 N=37 act=gelu bias=1 filter=0.3",
@@ -109,20 +111,27 @@ static void others_are_left_to_the_cpu(void **state) {
     }
 }
 
-/* In so little memory that tokens come in slabs and their GEMMs in pieces: every token's figures, beside
- * values of ref/. */
-static void slabs_and_pieces_leave_no_token_out(void **state) {
-    (void)state;
+/* A judge with so little memory that tokens come in slabs and their GEMMs in pieces. */
+static mp_offload *small_offload(void) {
     mp_error err = {0};
-    mp_offload *usual = offload;
     mp_cuda *cuda;
+    mp_offload *small;
     size_t free_bytes, reserve_bytes;
-    host_run r;
     assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
     assert_int_equal(mp_cuda_memory(cuda, &free_bytes, &reserve_bytes, &err), MP_OK);
     mp_cuda_close(cuda);
     const int share = (int)((free_bytes - reserve_bytes) / ((size_t)6 << 20));
-    if (mp_offload_open(share, &offload, &err) != MP_OK) fail_msg("%s", err.text);
+    if (mp_offload_open(share, &small, &err) != MP_OK) fail_msg("%s", err.text);
+    return small;
+}
+
+/* Every token's figures then, beside values of ref/. */
+static void slabs_and_pieces_leave_no_token_out(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_offload *usual = offload;
+    host_run r;
+    offload = small_offload();
     host_run_create(&r, "M=700 E=3 topk=2 K=256 N=128 filter=0.1 bias=1 shared=add", offload);
     const mp_engine *engine = mp_offload_engine(offload);
     const mp_case *c = &r.f.c;
@@ -150,9 +159,46 @@ static void slabs_and_pieces_leave_no_token_out(void **state) {
     offload = usual;
 }
 
+enum { SLAB_TOKENS = 300 };
+static mp_bound_figures kept[SLAB_TOKENS];
+
+static mp_status keeping(const mp_engine *self, const mp_case *c, const mp_inputs *in, const mp_tensor *out,
+                         const mp_ball_rules *rules, mp_token_figures *figures, mp_bound_figures *bounds,
+                         mp_error *err) {
+    const mp_status status =
+        mp_offload_engine(offload)->end_to_end(self, c, in, out, rules, figures, bounds, err);
+    if (status == MP_OK) memcpy(kept, bounds, sizeof kept);
+    return status;
+}
+
+/* Every token's bounds do not depend on who else is in its slab. */
+static void bounds_are_those_of_a_token(void **state) {
+    (void)state;
+    mp_error err = {0};
+    mp_offload *usual = offload, *small = small_offload();
+    mp_bound_figures together[SLAB_TOKENS];
+    host_run r;
+    mp_stage_figures figures;
+    for (int i = 0; i < 2; i++) {
+        offload = i == 0 ? usual : small;
+        host_run_create(&r, "M=300 E=3 topk=2 K=256 N=128 filter=0.1 quant=fp8-block", offload);
+        mp_engine engine = *mp_offload_engine(offload);
+        engine.end_to_end = keeping;
+        if (end_to_end_by(&r, &engine, &figures, &err)) fail_msg("%s", err.text);
+        if (i == 0) memcpy(together, kept, sizeof kept);
+        host_run_free(&r, offload);
+    }
+    for (int m = 0; m < SLAB_TOKENS; m++) {
+        const mp_bound_figures *a = &kept[m], *b = &together[m];
+        assert_true(b->bounded == 256 && memcmp(a, b, sizeof *a) == 0);
+    }
+    mp_offload_close(small);
+    offload = usual;
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_case_has_the_same_figures),
-                                       cmocka_unit_test(others_are_left_to_the_cpu),
-                                       cmocka_unit_test(slabs_and_pieces_leave_no_token_out)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_case_has_the_same_figures), cmocka_unit_test(others_are_left_to_the_cpu),
+        cmocka_unit_test(slabs_and_pieces_leave_no_token_out), cmocka_unit_test(bounds_are_those_of_a_token)};
     return cmocka_run_group_tests(tests, open_device, close_device);
 }
