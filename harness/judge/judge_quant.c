@@ -231,10 +231,11 @@ static mp_status each_row(quant_judge *g, quant_part *all, mp_error *err) {
     }
     if (failed)
         return mp_fail(err, MP_EMEMORY, "judge: no memory for rows of %lld numbers", (long long)s->width);
-    if (g->counted_wrongly)
+    const mp_status status = g->screened.measured ? mp_screened_rows_end(&g->screened, s, err) : MP_OK;
+    if (status == MP_OK && g->counted_wrongly)
         return mp_fail(err, MP_EDEVICE, "%s counts other codes that are the last of their format",
                        s->j->engine->name(s->j->engine));
-    return g->screened.measured ? mp_screened_rows_end(&g->screened, s, err) : MP_OK;
+    return status;
 }
 
 static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *err) {
