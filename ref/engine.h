@@ -72,6 +72,8 @@ struct mp_engine {
                              bool *equal, mp_error *err);
     mp_status (*confirm_combine)(const mp_engine *self, const mp_combine_bits *bits, const mp_tensor *got,
                                  bool *equal, mp_error *err);
+    /* And of codes: as mp_predict_quantised stores them. Rows that lie nowhere aside. */
+    mp_status (*confirm_quant)(const mp_engine *self, const mp_quant_bits *bits, bool *equal, mp_error *err);
     /* The final output of all stages beside what mp_ref_exact has for all tokens: figures [c->M], of all
      * elements of a token. With `rules`, of a case whose activations are quantised, the same beside balls
      * that were made by them: bounds [c->M], whose elements are numbered within the token; NULL: without, and

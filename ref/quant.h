@@ -61,6 +61,13 @@ typedef struct mp_quant_screen {
 /* Stores the scale that was made of a span. */
 void mp_quant_store_scale(const mp_quant_pass *p, const mp_quant_span *span, double scale);
 
+/* Stored codes that are predicted to the bit, by one of our own quantisers. */
+typedef struct mp_quant_bits {
+    const mp_quant_pass *pass; /* its codes are those that were stored */
+    const float *factors;      /* [rows, groups of a row] that values meet before they become codes */
+    int how;                   /* they do: an MP_CODES_ number */
+} mp_quant_bits;
+
 /* What a code of the span is multiplied by, for the stored scale. */
 static inline double mp_quant_step_of(const mp_quant_pass *p, double scale) {
     return p->scale && p->q.quantiser == MP_QUANT_NVFP4 ? scale * (double)p->q.given : scale;
