@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/device/gemm_copy.cuh"
-#include "kernels/device/gemm_wgmma_memory.cuh"
+#include "kernels/device/gemm_wgmma_tiles.cuh"
 
 // A stage's tile of w, in boxes of BOX_ROWS. Where the neighbour multiplies the same, each copies its part
 // for both.

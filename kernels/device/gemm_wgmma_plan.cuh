@@ -2,7 +2,7 @@
 // The grouped GEMM by wgmma (gemm_wgmma.cu): the warp that plans which tile comes next, and fills its tables.
 #pragma once
 
-#include "kernels/device/gemm_wgmma_memory.cuh"
+#include "kernels/device/gemm_wgmma_tiles.cuh"
 
 // A tile that is planned: what has to be read from memory before its tables can be filled.
 struct planned_tile {
