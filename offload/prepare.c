@@ -6,6 +6,7 @@
 #include "offload/sums.h"
 
 #include "cases/graph_tables.h"
+#include "cases/scheme.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -58,12 +59,14 @@ static void add_sums(mp_preparation *p, const mp_case *c, const mp_contract *con
 
 void mp_offload_prepare(mp_offload *o, const mp_case *cases, const mp_contract *contracts, size_t count) {
     if (o->preparation || !*mp_jit_cache_folder(NULL)) return;
-    mp_preparation *p = calloc(1, sizeof *p + (SOURCES + 2 * KERNELS_A_GEMM * count) * sizeof *p->kernel);
+    mp_preparation *p = calloc(1, sizeof *p + (SOURCES + 1 + 2 * KERNELS_A_GEMM * count) * sizeof *p->kernel);
     if (!p) return;
     p->architecture = mp_cuda_architecture(o->cuda);
     for (int i = 0; i < SOURCES; i++)
         p->kernel[p->count++] = (mp_kernel){.texts = &mp_offload_texts, .source = sources[i]};
     for (size_t i = 0; i < count; i++) {
+        if (mp_scheme_of(&cases[i])->quantises_activations)
+            add(p, &(mp_kernel){.texts = &mp_offload_texts, .source = "offload/device/balls.cu"});
         add_sums(p, &cases[i], &contracts[i], MP_GATE_UP);
         add_sums(p, &cases[i], &contracts[i], MP_DOWN);
     }

@@ -11,9 +11,9 @@
 #include "moeparity/contract.h"
 #include "moeparity/inputs.h"
 #include "ref/activation.h"
+#include "ref/ball_rules.h"
 #include "ref/combine.h"
 #include "ref/gemm.h"
-#include "ref/token_figures.h"
 
 /* What is measured against the sums of a GEMM: how each is expected, and where its stored number lies. */
 typedef struct mp_gemm_screen {
@@ -66,11 +66,14 @@ struct mp_engine {
     mp_status (*confirm_combine)(const mp_engine *self, const mp_combine_bits *bits, const mp_tensor *got,
                                  bool *equal, mp_error *err);
     /* The final output of all stages beside what mp_ref_exact has for all tokens: figures [c->M], of all
-     * elements of a token. Nobody has compared them with anything yet: the caller does, for some tokens.
+     * elements of a token. With `rules`, of a case whose activations are quantised, the same beside balls
+     * that were made by them: bounds [c->M], whose elements are numbered within the token; NULL: without, and
+     * bounds is not written. Nobody has compared them with anything yet: the caller does, for some tokens.
      * NULL: the engine has none. MP_EUNSUPPORTED: not of this case, or not enough memory, and figures hold
      * anything; in both cases they are made of what mp_ref_exact gives. */
     mp_status (*end_to_end)(const mp_engine *self, const mp_case *c, const mp_inputs *in,
-                            const mp_tensor *out, mp_token_figures *figures, mp_error *err);
+                            const mp_tensor *out, const mp_ball_rules *rules, mp_token_figures *figures,
+                            mp_bound_figures *bounds, mp_error *err);
 };
 
 extern const mp_engine mp_engine_plain, mp_engine_blas;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The kernels of offload/device/ on the host, for the device of tests/fake_cuda.h: operands are decoded, and
  * the steps of the pipeline made, by the same headers, the sums are written down once more. */
+#include "offload/device/balls.h"
 #include "offload/device/confirm.h"
 #include "offload/device/confirm_act.h"
 #include "offload/device/confirm_combine.h"
@@ -76,6 +77,52 @@ static void measure_tokens(const mp_output64_params *p) {
     }
 }
 
+/* ---- balls.cu ---- */
+
+static void quantise_balls(const mp_quant_balls_params *p) {
+    const int *ids = fake_memory(p->topk_ids);
+    const void *x = fake_memory(p->x);
+    const mp_quant_group *group = fake_memory(p->groups);
+    const long long groups = mp_groups_of_row(p);
+    double *reach = fake_memory(p->reach);
+    for (long long at = 0; at < p->rows * groups; at++) {
+        const long long first = at / groups * p->to.width + at % groups * p->group,
+                        rest = p->to.width - at % groups * p->group, n = rest < p->group ? rest : p->group;
+        mp_group_look look = {0};
+        for (long long i = first; i < first + n; i++)
+            mp_group_look_add(&look, &p->rule, mp_ball_to_quantise(p, x, i));
+        for (long long i = first; i < first + n; i++)
+            if (mp_row_is_read(p, ids, at / groups))
+                reach[at / groups] =
+                    mp_larger(mp_quantise_ball_at(p, group[at], &look, mp_ball_to_quantise(p, x, i), i),
+                              reach[at / groups]);
+            else
+                mp_ball_write(&p->to, i, (mp_ball){0});
+    }
+}
+
+static void sum_balls(const mp_sum_balls_params *p) {
+    for (long long i = 0; i < p->rows * p->n; i++)
+        mp_sum_ball_at(p, fake_memory(p->sums), fake_memory(p->slots), fake_memory(p->topk_ids),
+                       fake_memory(p->weights), fake_memory(p->bias), fake_memory(p->rules), i);
+}
+
+static void activate_balls(const mp_act_balls_params *p) {
+    for (long long i = 0; i < p->slots * p->to.width; i++) mp_act_ball_at(p, i);
+}
+
+static void bound_tokens(const mp_output_balls_params *p) {
+    for (long long token = 0; token < p->tokens; token++) {
+        mp_token_figures *figures = (mp_token_figures *)fake_memory(p->figures) + token;
+        mp_bound_figures *bounds = (mp_bound_figures *)fake_memory(p->bounds) + token;
+        *figures = (mp_token_figures){0};
+        *bounds = mp_no_bound_figures();
+        for (long long i = 0; i < mp_output_balls_width(p); i++)
+            mp_output_ball_at(p, fake_memory(p->topk_ids), fake_memory(p->weights), fake_memory(p->shared),
+                              fake_memory(p->stored), token, i, figures, bounds);
+    }
+}
+
 /* ---- screen.cu ---- */
 
 static void screen_gemm(const mp_screen_params *p) {
@@ -131,6 +178,10 @@ static void execute(const char *entry, const void *params) {
     if (strcmp(entry, "epilogue") == 0) epilogue(params);
     if (strcmp(entry, "activate") == 0) activate(params);
     if (strcmp(entry, "measure_tokens") == 0) measure_tokens(params);
+    if (strcmp(entry, "quantise_balls") == 0) quantise_balls(params);
+    if (strcmp(entry, "sum_balls") == 0) sum_balls(params);
+    if (strcmp(entry, "activate_balls") == 0) activate_balls(params);
+    if (strcmp(entry, "bound_tokens") == 0) bound_tokens(params);
     if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
     if (strcmp(entry, "screen_act") == 0) screen_act(params);
     if (strcmp(entry, "screen_combine") == 0) screen_combine(params);
