@@ -36,25 +36,40 @@ mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_term
                             .k = (K + TERMS - 1) / TERMS * TERMS};
     f.step.a = f.step.b = MP_TC_BF16;
     f.part = part_terms > 0 && part_terms < f.k ? part_terms : f.k;
-    for (uint32_t code = 0; code < 256 && f.from_e4m3; code++)
-        f.bf16_of_e4m3[code] = (uint16_t)mp_encode_code(MP_BF16, mp_decode_code(MP_E4M3, code));
     weigh(&f);
     return f;
 }
 
 /* ---- codes ---- */
 
-/* A row in the order of the steps; zeros behind its last term. */
+/* The numbers of e4m3, which bf16 has too. */
+MP_CLONES static void take_halves(int64_t n, const float *numbers, uint16_t *codes) {
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &numbers[i], sizeof bits);
+        codes[i] = (uint16_t)(bits >> 16);
+    }
+}
+
+/* A row in the order of the steps, in which neighbours stay neighbours; zeros behind its last term. */
 static void copy_row(const mp_tc_bracket_form *f, const void *codes, uint16_t *copy) {
-    const uint8_t *bytes = codes;
-    for (int64_t first = 0; first < f->k; first += TERMS)
-        for (int i = 0; i < TERMS; i++) {
-            const int64_t k = first + mp_tc_taken(i, TERMS / 2);
-            uint16_t code = 0;
-            if (k < f->K && f->from_e4m3) code = f->bf16_of_e4m3[bytes[k]];
-            if (k < f->K && !f->from_e4m3) memcpy(&code, bytes + 2 * k, sizeof code);
-            copy[first + i] = code;
+    enum { PIECE = 256 };
+    for (int64_t first = 0; first < f->k; first += PIECE) {
+        const int64_t end = f->k - first < PIECE ? f->k - first : PIECE,
+                      n = f->K - first < end ? f->K - first : end;
+        uint16_t piece[PIECE];
+        if (f->from_e4m3) {
+            float numbers[PIECE];
+            mp_decode_row_f32(MP_E4M3, codes, first, n, numbers);
+            take_halves(n, numbers, piece);
+        } else {
+            memcpy(piece, (const uint16_t *)codes + first, (size_t)n * sizeof *piece);
         }
+        memset(piece + n, 0, (size_t)(end - n) * sizeof *piece);
+        for (int64_t k = 0; k < end; k += TERMS)
+            for (int i = 0; i < TERMS; i += 2)
+                memcpy(copy + first + k + i, piece + k + mp_tc_taken(i, TERMS / 2), 2 * sizeof *copy);
+    }
 }
 
 static const uint16_t *codes_of(const mp_tc_bracket_form *f, const mp_tensor *codes, int64_t row,

@@ -18,7 +18,6 @@ typedef struct mp_tc_bracket_form {
     bool by_pairs;    /* two steps at a time begin at zero, and are added in float32 */
     bool copied;      /* rows of codes are copied: reordered, and e4m3 converted */
     bool from_e4m3;
-    uint16_t bf16_of_e4m3[256];
     int64_t K, k;                       /* the operands'; filled up */
     int64_t part;                       /* terms of a part of k; the last may have fewer */
     float weight[MP_TC_BRACKET_TERMS];  /* of a term's square in a norm */
