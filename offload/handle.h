@@ -152,11 +152,16 @@ mp_status mp_offload_measure_gemm(const mp_engine *self, const mp_gemm_problem *
 
 /* ---- screen_stages.c ---- */
 
-/* mp_engine's measure_act and measure_combine. */
+/* mp_engine's measure_act, measure_combine, see_groups and measure_quant. */
 mp_status mp_offload_measure_act(const mp_engine *self, const mp_act_screen *screen, mp_row_figures *figures,
                                  mp_error *err);
 mp_status mp_offload_measure_combine(const mp_engine *self, const mp_combine_screen *screen,
                                      mp_row_figures *figures, mp_error *err);
+
+mp_status mp_offload_see_groups(const mp_engine *self, const mp_quant_pass *pass, mp_quant_seen *seen,
+                                mp_error *err);
+mp_status mp_offload_measure_quant(const mp_engine *self, const mp_quant_screen *screen,
+                                   mp_quant_figures *figures, mp_error *err);
 
 /* ---- confirm_stages.c ---- */
 

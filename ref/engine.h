@@ -14,6 +14,7 @@
 #include "ref/ball_rules.h"
 #include "ref/combine.h"
 #include "ref/gemm.h"
+#include "ref/quant.h"
 
 /* What is measured against the sums of a GEMM: how each is expected, and where its stored number lies. */
 typedef struct mp_gemm_screen {
@@ -46,6 +47,12 @@ struct mp_engine {
                              mp_error *err);
     mp_status (*measure_combine)(const mp_engine *self, const mp_combine_screen *screen,
                                  mp_row_figures *figures, mp_error *err);
+    /* Of codes (ref/quant.h): what the groups of all rows have in common, [rows, groups of a row], and figures
+     * of all rows. The rest is as above. Both are there, or neither. */
+    mp_status (*see_groups)(const mp_engine *self, const mp_quant_pass *pass, mp_quant_seen *seen,
+                            mp_error *err);
+    mp_status (*measure_quant)(const mp_engine *self, const mp_quant_screen *screen,
+                               mp_quant_figures *figures, mp_error *err);
     /* As mp_predict_scaled_gemm; of a case without quantised experts the scheme is that of MP_QUANT_NONE, and
      * dtype the case's. NULL: the engine predicts nothing. MP_EUNSUPPORTED: not this GEMM, and out is
      * unchanged; in both cases the CPU predicts it. */

@@ -89,6 +89,9 @@ mp_quant_range mp_quant_factors(const mp_quantisation *q, const mp_quant_unit *u
 /* The zero point: 0 but for vllm-int8-token-asym. */
 int32_t mp_quant_zero(const mp_quantisation *q, const mp_quant_unit *unit, double scale);
 
+/* Whether a code is a float32 product with the factor, or a quotient by it, rounded to nearest even. */
+bool mp_quant_is_one_step(mp_quantiser quantiser, bool *divides);
+
 /* Codes, right-aligned in a byte each, that n values may get: all between low and high, in the order of their
  * numbers, can be. Of one formula they are equal. */
 void mp_quant_codes(const mp_quantisation *q, const mp_quant_unit *unit, mp_quant_range factor, int32_t zero,

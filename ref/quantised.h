@@ -99,4 +99,33 @@ MP_MEASURED mp_ball mp_quantised_ball(const mp_quant_balls *q, const mp_quant_gr
     return x;
 }
 
+/* ---- of codes that were stored ---- */
+
+/* What numbers that share a scale have in common. */
+typedef struct mp_quant_seen {
+    float amax; /* NaN left out */
+    int odd;    /* one of them is not finite */
+} mp_quant_seen;
+
+/* A group beside its scale. */
+typedef struct mp_quant_stored_group {
+    double factor;          /* that its numbers are multiplied by, or divided by, in float32 */
+    double step, off, most; /* of its spread */
+    int plain;              /* the scale is right, and each number has one code */
+} mp_quant_stored_group;
+
+/* What all groups have in common. */
+typedef struct mp_quant_codes_rule {
+    mp_quant_spread spread; /* but for step, off and most */
+    mp_stored stored;       /* of codes, which are plain as far as they are numbers */
+    double largest;         /* code */
+    int divides;            /* by the factor */
+} mp_quant_codes_rule;
+
+/* Of a row's codes, in units of its groups' steps. */
+typedef struct mp_quant_figures {
+    mp_row_figures row;
+    long long saturated; /* codes that are the last of their format */
+} mp_quant_figures;
+
 #endif

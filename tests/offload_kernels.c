@@ -9,6 +9,7 @@
 #include "offload/device/screen.h"
 #include "offload/device/screen_act.h"
 #include "offload/device/screen_combine.h"
+#include "offload/device/screen_quant.h"
 #include "offload/device/steps.h"
 #include "tests/fake_cuda.h"
 
@@ -151,6 +152,30 @@ static void screen_combine(const mp_screen_combine_params *p) {
     }
 }
 
+/* ---- screen_quant.cu ---- */
+
+static void see_groups(const mp_see_groups_params *p) {
+    const mp_quant_rows *r = &p->rows;
+    const long long *row = fake_memory(r->row);
+    mp_quant_seen *seen = fake_memory(p->seen);
+    for (long long i = 0; i < r->count; i++)
+        for (long long k = 0; k < r->width && row[i] >= 0; k++) {
+            mp_quant_seen *to = &seen[i * r->groups + k / r->group];
+            if (k % r->group == 0) *to = (mp_quant_seen){0};
+            mp_see_number(to, mp_quantised_at(r, row[i] * r->width + k));
+        }
+}
+
+static void screen_quant(const mp_screen_quant_params *p) {
+    const long long *row = fake_memory(p->rows.row);
+    for (long long i = 0; i < p->rows.count; i++) {
+        mp_quant_figures *f = (mp_quant_figures *)fake_memory(p->figures) + i;
+        mp_row_figures_start(&f->row);
+        f->saturated = 0;
+        for (long long k = 0; k < p->rows.width && row[i] >= 0; k++) mp_screen_quant_element(p, i, k, f);
+    }
+}
+
 /* ---- confirm_act.cu, confirm_combine.cu ---- */
 
 static void confirm_act(const mp_confirm_act_params *p) {
@@ -185,6 +210,8 @@ static void execute(const char *entry, const void *params) {
     if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
     if (strcmp(entry, "screen_act") == 0) screen_act(params);
     if (strcmp(entry, "screen_combine") == 0) screen_combine(params);
+    if (strcmp(entry, "see_groups") == 0) see_groups(params);
+    if (strcmp(entry, "screen_quant") == 0) screen_quant(params);
     if (strcmp(entry, "confirm_act") == 0) confirm_act(params);
     if (strcmp(entry, "confirm_combine") == 0) confirm_combine(params);
     for (int w = 0; w < 4; w++)
