@@ -259,8 +259,8 @@ MP_CLONES static void measure_block(block *b, const mp_stored *s, int n, const d
     b->sums[2] = v2;
 }
 
-/* Integers are half of 1 apart from what rounds to another one, wherever they are: as if all lay in the binade
- * of a number that none exceeds. */
+/* Integers are half of 1 apart from what rounds to another one, wherever they are: as if all lay in the
+ * binade of a number that none exceeds. */
 mp_stored mp_stored_as(mp_dtype dtype, bool rounded) {
     const mp_format *f = mp_dtype_format(dtype);
     if (f->is_integer)
