@@ -47,8 +47,8 @@ struct mp_engine {
                              mp_error *err);
     mp_status (*measure_combine)(const mp_engine *self, const mp_combine_screen *screen,
                                  mp_row_figures *figures, mp_error *err);
-    /* Of codes (ref/quant.h): what the groups of all rows have in common, [rows, groups of a row], and figures
-     * of all rows. The rest is as above. Both are there, or neither. */
+    /* Of codes (ref/quant.h): what the groups of all rows have in common, [rows, groups of a row], and
+     * figures of all rows. The rest is as above. Both are there, or neither. */
     mp_status (*see_groups)(const mp_engine *self, const mp_quant_pass *pass, mp_quant_seen *seen,
                             mp_error *err);
     mp_status (*measure_quant)(const mp_engine *self, const mp_quant_screen *screen,

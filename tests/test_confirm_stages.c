@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Activations, codes and sums over topk whose predicted bits a device compares: every verdict is what the same
- * prediction gives where the CPU makes and compares it. Built twice: for a GPU, without which it is skipped,
- * and with tests/offload_kernels.c for a device that is not there. */
+/* Activations, codes and sums over topk whose predicted bits a device compares: every verdict is what the
+ * same prediction gives where the CPU makes and compares it. Built twice: for a GPU, without which it is
+ * skipped, and with tests/offload_kernels.c for a device that is not there. */
 #include "harness/judge/judge_bits.h"
+#include "cases/graph_tables.h"
 #include "moeparity/preset.h"
 #include "ref/contract_words.h"
 #include "tests/screen_support.h"
@@ -96,6 +97,7 @@ static const struct {
     {"M=24 topk=2 E=4 K=96 N=64 quant=mxfp8 data=wide", NULL},
     {"M=24 topk=2 E=4 K=64 N=48 quant=nvfp4", NULL},
     {"M=24 topk=2 E=4 K=64 N=48 quant=fp8-tensor-static", NULL},
+    {"M=24 topk=2 E=4 K=64 N=48 quant=fp8-tensor filter=0.3", NULL},
 };
 
 static void start_under(size_t i) {
@@ -122,19 +124,23 @@ static void right_traces_are_confirmed(void **state) {
     }
     assert_int_equal(confirmed[MP_ACT], acts);
     assert_int_equal(confirmed[MP_COMBINE], sums);
-    assert_true(codes == 14 && confirmed[MP_QUANT_X] == codes);
+    assert_true(codes == 16 && confirmed[MP_QUANT_X] == codes);
 }
 
 /* Of codes and scales, one bit of one of them. */
 static void other_codes_are_found(void **state) {
     (void)state;
-    static const mp_tensor_id ids[] = {MP_X_CODES, MP_X_SCALE, MP_CACHE2_CODES, MP_CACHE2_SCALE};
+    static const mp_tensor_id ids[] = {MP_X_CODES,      MP_X_SCALE,      MP_X_TENSOR_SCALE,
+                                       MP_CACHE2_CODES, MP_CACHE2_SCALE, MP_CACHE2_TENSOR_SCALE};
     for (size_t i = 0; i < COUNT(cases); i++) {
         start_under(i);
         for (size_t k = 0; k < COUNT(ids); k++) {
             const mp_tensor *t = &trace.t[ids[k]];
+            const int32_t *of_slots = f.in.t[MP_TOPK_IDS].data;
             if (!t->data || f.c.layout != MP_ROUTE) continue;
-            const int64_t at = mp_tensor_count(t) - 1; /* of a slot that is not filtered */
+            int64_t row = mp_tensor_rows(t) - 1; /* the last of a slot that is not filtered */
+            while (mp_tensors[ids[k]].rows == MP_ROWS_CACHE && of_slots[row] < 0) row--;
+            const int64_t at = (row + 1) * mp_tensor_row_length(t) - 1;
             const uint64_t code = mp_code_at(t->dtype, t->data, at);
             mp_put_code(t->dtype, t->data, at, code ^ 1);
             assert_false(judged_alike(cases[i].text));

@@ -243,6 +243,10 @@ static bool filtered_rows_hold(const mp_judgement *j, mp_stage stage, mp_tensor_
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
     const int64_t rows = slots ? mp_case_slots(j->c) : j->c->M, width = mp_tensor_row_length(&j->t[id]);
     const size_t row_bytes = mp_tensor_row_bytes(&j->t[id]);
+    if (mp_tensors[id].rows == MP_ROWS_CHUNK) { /* a scale that all rows share */
+        *compared += mp_tensor_count(&j->t[id]);
+        return true;
+    }
     for (int64_t r = 0; r < rows; r++) {
         const bool filtered = slots && ids[r] < 0;
         const int64_t at = row ? row[r] : r;

@@ -48,7 +48,8 @@ mp_status mp_host_run(const mp_case *c, const mp_inputs *in, int block_size_m, u
                       mp_trace *trace, mp_error *err);
 
 /* act, combine and the codes of our own quantisers, each on tensors that are given: what the stages above
- * store, but for rows of filtered slots, which keep what they had. MP_EMEMORY, or MP_EUNSUPPORTED without the tables of an act function. */
+ * store, but for rows of filtered slots, which keep what they had. MP_EMEMORY, or MP_EUNSUPPORTED without
+ * the tables of an act function. */
 mp_status mp_predict_activated(const mp_act_bits *bits, const mp_tensor *out, mp_error *err);
 mp_status mp_predict_combined(const mp_combine_bits *bits, const mp_tensor *out, mp_error *err);
 mp_status mp_predict_quantised(const mp_quant_bits *bits, const mp_tensor *codes, mp_error *err);
