@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Activation, combine and quantisers predicted on the device, beside what was stored: whether all of it is equal. A
- * device that takes anything for equal would be believed where it says so. So a few rows are predicted by the
- * CPU too, whose digests must be those that the device has made; and these rows are looked at once more, each
- * with one code that is another, which must be found. */
+/* Activation, combine and quantisers predicted on the device, beside what was stored: whether all of it is
+ * equal. A device that takes anything for equal would be believed where it says so. So a few rows are
+ * predicted by the CPU too, whose digests must be those that the device has made; and these rows are looked
+ * at once more, each with one code that is another, which must be found. */
 #include "offload/cross_check.h"
 #include "offload/device/confirm_act.h"
 #include "offload/device/confirm_combine.h"
