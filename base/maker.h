@@ -13,6 +13,7 @@ struct mp_maker {
     bool (*unchanged)(const mp_maker *self); /* whether all that is there is as it was made */
     /* No number of these matrices has a larger magnitude. */
     double (*largest)(const mp_maker *self, const bool *matrices);
+    bool integers, onehot; /* all its numbers are integers; no row has two that are not 0 */
 };
 
 #endif

@@ -6,9 +6,11 @@
 #ifdef __CUDACC_RTC__
 #define MP_MIX __device__ __forceinline__
 typedef unsigned long long mp_u64;
+typedef long long mp_i64;
 #else
 #include <stdint.h>
 typedef uint64_t mp_u64;
+typedef int64_t mp_i64;
 #define MP_MIX static inline
 #endif
 
@@ -25,6 +27,16 @@ MP_MIX mp_u64 mp_mix(mp_u64 z) {
  * golden ratio (2^64/phi, odd) is SplitMix64's own sequence, here entered at any index. */
 MP_MIX mp_u64 mp_bits(mp_u64 key, mp_u64 index) {
     return mp_mix(key + index * (mp_u64)0x9E3779B97F4A7C15ull);
+}
+
+/* Uniform integer in [0, n): the high half of a 64x64 product (Lemire 2019, without the rejection: bias below
+ * n/2^64). */
+MP_MIX mp_i64 mp_below(mp_u64 bits, mp_i64 n) {
+#ifdef __CUDACC_RTC__
+    return (mp_i64)__umul64hi(bits, (mp_u64)n);
+#else
+    return (mp_i64)(((unsigned __int128)bits * (unsigned __int128)n) >> 64);
+#endif
 }
 
 /* The digest of a row of bytes is the sum, modulo 2^64, of this over its words of four bytes, the first byte

@@ -3,16 +3,17 @@
 
 #include "base/maker.h"
 #include "cases/fill.h"
+#include "cases/fill_rows.h"
+#include "cases/graph_tables.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
 
 typedef struct deferred {
     mp_maker maker;
-    mp_case c;
     mp_tensor_id id;
     mp_tensor t;
-    mp_normal normal;
+    mp_numbers numbers;
     bool *made;       /* [dim[0]] */
     uint64_t *digest; /* [dim[0]]: of the matrices that are made */
     double most;      /* no number can be larger */
@@ -51,7 +52,7 @@ static void make(mp_maker *self, const bool *matrices) {
         if (end == m) continue;
         /* without its pages a read is what it was before: a fault that stops the program */
         if (!open_pages(d, MP_GUARD_BYTES + (size_t)m * bytes, (size_t)(end - m) * bytes)) return;
-        mp_fill_rows(&d->c, d->id, &d->t, m * rows, (end - m) * rows);
+        mp_fill_rows(&d->numbers, &d->t, m * rows, (end - m) * rows);
 #pragma omp parallel for schedule(static)
         for (int64_t i = m; i < end; i++) d->digest[i] = digest_of(d, i);
     }
@@ -82,21 +83,62 @@ static void destroy(mp_maker *self) {
     free(d);
 }
 
+/* A number that none of them is larger than. */
+static double most_of(const mp_numbers *n, mp_dtype dtype) {
+    const mp_code_format *f = &n->format;
+    const mp_row_rule *rule = &n->rule;
+    mp_u64 code = f->largest;
+    int larger = 0; /* of rows, by powers of two */
+    for (int i = 0; i < 4; i++) larger = n->shift[i] > larger ? n->shift[i] : larger;
+    if (f->kind != MP_CODES_UNSIGNED && !n->some_special && !n->at_limits) {
+        if (rule->style == MP_STYLE_NORMAL)
+            code = mp_code_of(f, mp_number_of(MP_CENTRED_MOST + mp_has_low_bits(f), rule->exponent + larger));
+        if (rule->style == MP_STYLE_INT) code = mp_code_of(f, mp_number_of(2, 0));
+        if (rule->style == MP_STYLE_WIDE)
+            code = mp_code_of(f, mp_number_of(MP_WIDE_MOST, rule->exponent + MP_WIDE_MOST_EXPONENT));
+        if (rule->style == MP_STYLE_ONE) code = mp_code_of(f, mp_number_of(1, rule->exponent));
+        if (rule->style == MP_STYLE_POWER) code = mp_code_of(f, mp_number_of(8, rule->exponent));
+        if (rule->style == MP_STYLE_SCALE) code = mp_code_of(f, mp_number_of(16, rule->exponent));
+        if (rule->style == MP_STYLE_ZERO) code = 0;
+    }
+    return mp_decode_code(dtype, code < f->largest ? code : f->largest);
+}
+
+bool mp_is_made_by_counting(const mp_case *c, mp_tensor_id id) {
+    const bool filters = c->filter > 0 || c->ep_size > 1 || c->routing == MP_PADDED;
+    switch (id) {
+    case MP_TOPK_IDS: /* small ones, or made of one another */
+    case MP_NUMBERED_IDS:
+    case MP_EXPERT_MAP:
+    case MP_TOPK_WEIGHTS:
+    case MP_TOKEN_LORA:
+    case MP_ADAPTER_ENABLED:
+    case MP_SEG_INDPTR:
+    case MP_REQ_TO_LORA: return false;
+    case MP_CACHE3: /* rows of filtered slots are zeros */
+        if (filters) return false;
+        break;
+    default: break;
+    }
+    if (c->data == MP_UNUSED || c->data == MP_FROM_FILE) return false; /* the ids, or nobody, know */
+    return mp_tensors[id].stream >= 0 && mp_dtype_bits(mp_case_dtype(c, id)) <= 32;
+}
+
 mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error *err) {
     const size_t bytes = mp_tensor_bytes(t), all = (bytes + 2 * MP_GUARD_BYTES + PAGE - 1) / PAGE * PAGE;
     deferred *d = calloc(1, sizeof *d);
     if (!d) return mp_fail(err, MP_EMEMORY, "no memory for %s that is made later", mp_tensor_name(id));
-    *d = (deferred){.maker = {.make = make, .destroy = destroy, .unchanged = unchanged, .largest = largest},
-                    .c = *c,
-                    .id = id,
-                    .mapped_bytes = all};
-    if (!mp_fills_by_normal(c, id, &d->normal)) {
-        destroy(&d->maker);
+    if (!mp_is_made_by_counting(c, id)) {
+        free(d);
         return mp_fail(err, MP_EINTERNAL, "%s is not made by counting alone", mp_tensor_name(id));
     }
-    d->most = mp_decode_code(t->dtype, d->normal.kind == MP_NORMAL_UNSIGNED
-                                           ? d->normal.largest
-                                           : mp_normal_code_of(&d->normal, MP_CENTRED_MOST));
+    *d = (deferred){.maker = {.make = make, .destroy = destroy, .unchanged = unchanged, .largest = largest},
+                    .id = id,
+                    .numbers = mp_numbers_of(c, id),
+                    .mapped_bytes = all};
+    d->most = most_of(&d->numbers, t->dtype);
+    d->maker.integers = d->numbers.rule.style == MP_STYLE_INT || d->numbers.rule.style == MP_STYLE_ONE;
+    d->maker.onehot = d->numbers.rule.style == MP_STYLE_ONE;
     void *mapped = mmap(NULL, all, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     d->mapped = mapped == MAP_FAILED ? NULL : mapped;
     if (d->mapped) madvise(mapped, all, MADV_HUGEPAGE); /* as base/large_pages.c, for the same reason */
@@ -120,9 +162,9 @@ static const deferred *of(const mp_tensor *t) {
     return t->maker && t->maker->make == make ? (const deferred *)t->maker : NULL;
 }
 
-const mp_normal *mp_deferred_normal(const mp_tensor *t) {
+const mp_numbers *mp_deferred_numbers(const mp_tensor *t) {
     const deferred *d = of(t);
-    return d ? &d->normal : NULL;
+    return d ? &d->numbers : NULL;
 }
 
 bool mp_deferred_lacks_largest(const mp_tensor *t) {
@@ -130,16 +172,17 @@ bool mp_deferred_lacks_largest(const mp_tensor *t) {
     return d && !d->largest;
 }
 
-static double number_of(const deferred *d, unsigned magnitude) {
-    return mp_dtype_is_integer(d->t.dtype) ? magnitude : mp_decode_code(d->t.dtype, magnitude);
+static double number_of(const deferred *d, mp_u64 magnitude) {
+    return mp_dtype_is_integer(d->t.dtype) ? (double)magnitude : mp_decode_code(d->t.dtype, magnitude);
 }
 
 /* Of so many numbers of a matrix, from its first one on, by counting. */
-static unsigned largest_of_some(const deferred *d, int64_t matrix, int64_t count) {
+static mp_u64 largest_of_some(const deferred *d, int64_t matrix, int64_t count) {
     const mp_u64 first = (mp_u64)(matrix * (mp_tensor_count(&d->t) / d->t.dim[0]));
-    unsigned most = 0;
+    const mp_numbers *n = &d->numbers;
+    mp_u64 most = 0;
     for (int64_t i = 0; i < count; i++) {
-        const unsigned here = mp_normal_magnitude(&d->normal, mp_normal_code(&d->normal, first + (mp_u64)i));
+        const mp_u64 here = mp_code_magnitude(&n->format, mp_code_of_element(n, first + (mp_u64)i));
         if (here > most) most = here;
     }
     return most;
@@ -182,8 +225,7 @@ mp_status mp_deferred_confirm_largest(const mp_tensor *t, mp_error *err) {
 }
 
 uint64_t mp_deferred_digest(const mp_tensor *t) {
-    const mp_normal *n = mp_deferred_normal(t);
-    const uint64_t of_format = (uint64_t)t->dtype << 32 | (uint32_t)n->exponent,
-                   of_rows = n->kind == MP_NORMAL_UNSIGNED ? mp_mix(n->row_length) + (uint64_t)n->zero : 0;
-    return mp_mix(mp_mix(n->key + of_format) + (uint64_t)mp_tensor_count(t) + of_rows) | 1;
+    const mp_numbers *n = mp_deferred_numbers(t);
+    const uint64_t shape = mp_mix((uint64_t)t->dtype + 1) + (uint64_t)mp_tensor_count(t);
+    return mp_mix(mp_digest(n, sizeof *n) + shape) | 1;
 }

@@ -5,23 +5,23 @@
 #ifndef MP_CASES_DEFERRED_H
 #define MP_CASES_DEFERRED_H
 
-#include "cases/normal.h"
+#include "cases/numbers.h"
 #include "moeparity/inputs.h"
 
 /* A page that is touched for the first time costs more than its numbers; less is filled in moments. */
 #define MP_DEFER_FROM_BYTES ((size_t)64 << 20)
 
-/* Whether a device can make the tensor's numbers: of 16 bits at most, all by counting alone. */
-bool mp_fills_by_normal(const mp_case *c, mp_tensor_id id, mp_normal *normal);
+/* Whether a device can make the input: its numbers are those of mp_numbers_of alone. */
+bool mp_is_made_by_counting(const mp_case *c, mp_tensor_id id);
 
 /* In place of mp_tensor_alloc and a fill. To be freed by mp_tensor_free. */
 mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error *err);
 /* How a device makes it, or NULL: it is no such tensor. */
-const mp_normal *mp_deferred_normal(const mp_tensor *t);
+const mp_numbers *mp_deferred_numbers(const mp_tensor *t);
 /* Whether nobody has said yet what the largest numbers of its matrices are: until then the largest that there
  * can be stands for them. */
 bool mp_deferred_lacks_largest(const mp_tensor *t);
-/* They are these, of each matrix [dim[0]] as mp_normal_magnitude has it: a device has looked. MP_EDEVICE for
+/* They are these, of each matrix [dim[0]] as mp_code_magnitude has it: a device has looked. MP_EDEVICE for
  * such as cannot be, of which some numbers are larger that are counted here. */
 mp_status mp_deferred_take_largest(const mp_tensor *t, const unsigned *magnitude, mp_error *err);
 /* MP_EDEVICE where what was taken are not the largest of all numbers that there are. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Data families. A tensor is filled row by row; a row is a function of (seed, tensor, row) alone, so the
- * order of rows and the number of threads cannot matter.
+/* Data families: what their tensors are made of. An element is a function of that and of its place alone
+ * (cases/numbers.h), so the order and the number of threads cannot matter, nor which machine makes it.
  *
  * Scales (all powers of two), for outputs near 1 at any K, N, topk:
  *   x    standard deviation s = 0.577*2 = 1.155
@@ -14,8 +14,6 @@
 #include "cases/fill.h"
 
 #include "base/threads.h"
-#include "cases/deferred.h"
-#include "cases/fill_codes.h"
 #include "cases/fill_rows.h"
 #include "cases/graph_tables.h"
 #include "cases/lora.h"
@@ -53,19 +51,6 @@ static int lora_shift(const mp_case *c, mp_tensor_id factor) {
     case MP_LORA_A2: return floor_log4(2.0 * (double)c->N);
     case MP_LORA_B2: return floor_log4(2.0 * (double)c->lora_rank / (double)c->topk);
     default: return floor_log4(2.0 * (double)c->lora_rank);
-    }
-}
-
-/* Row `row` of cache1 for data=exhaustive: element n is gate number row*N + n. Gates run through all 65,536
- * codes, again and again; up is 1 the first time, then normal. */
-static void exhaustive_row(const mp_case *c, uint64_t key, int64_t row, mp_tensor *t) {
-    const int64_t width = mp_tensor_row_length(t), first = row * c->N;
-    mp_fill_row(&(mp_row_rule){.style = MP_STYLE_NORMAL, .exponent = MP_UNIT_EXPONENT}, key, row, t);
-    for (int64_t n = 0; n < c->N; n++) {
-        const int64_t number = first + n, gate = c->interleaved ? 2 * n : n,
-                      up = c->interleaved ? gate + 1 : c->N + n;
-        ((uint16_t *)t->data)[row * width + gate] = (uint16_t)number;
-        if (c->gated && number < 65536) mp_encode(t->dtype, t->data, row * width + up, 1.0);
     }
 }
 
@@ -174,42 +159,22 @@ static int scale_exponent(const mp_case *c, mp_tensor_id which) {
     return s->given ? all - given_exponent(c, of) : all;
 }
 
-/* A scale for each block, of which no two need be alike: who takes another's shows it. A power of two where
- * the family's sums are exact, else with all the bits of its format. */
-static void fill_scales(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
-    const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream);
-    const bool exact = mp_has_exact_weights(c->data);
-    const int exponent = scale_exponent(c, which);
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < mp_tensor_count(t); i++) {
-        const uint64_t bits = mp_bits(key, (uint64_t)i);
-        const double fraction = exact ? 1 : 1 + (double)(bits >> 41) * 0x1p-23;
-        const double usual = ldexp(fraction, exponent + (int)(bits & 3) - (exact ? 0 : 2));
-        const bool given = which == MP_X_GIVEN_SCALE || which == MP_CACHE2_GIVEN_SCALE;
-        mp_encode(t->dtype, t->data, i,
-                  c->data != MP_CODES ? usual
-                  : given             ? ldexp(1, exponent)
-                                      : mp_limit_scale(t, i, usual));
-    }
-}
-
-/* Zeros of blocks, near that of the scheme; one in eight is the lowest or the highest code. */
-static void fill_zeros(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
-    const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream);
+/* Scales of blocks, and their zeros: a power of two where the family's sums are exact, else with all the bits
+ * of its format. */
+static void set_scales(const mp_case *c, mp_tensor_id which, mp_numbers *n) {
     const mp_scheme *s = mp_scheme_of(c);
-    const int most = (int)mp_dtype_format(s->weight)->max_finite,
-              nibbles = mp_dtype_is_packed(s->weight) ? 2 : 1;
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < mp_tensor_count(t); i++) {
-        int byte = 0;
-        for (int k = 0; k < nibbles; k++) {
-            const uint64_t bits = mp_bits(key, (uint64_t)(i * nibbles + k));
-            const bool at_limit = c->data == MP_CODES || bits >> 61 == 0;
-            const int zero = at_limit ? (bits & 1 ? most : 0) : s->zero + (int)(bits & 3) - 2;
-            byte |= zero << (4 * k);
-        }
-        ((uint8_t *)t->data)[i] = (uint8_t)byte;
-    }
+    const bool exact = mp_has_exact_weights(c->data), codes = c->data == MP_CODES,
+               given = which == MP_X_GIVEN_SCALE || which == MP_CACHE2_GIVEN_SCALE;
+    n->rule = (mp_row_rule){.style = exact            ? MP_STYLE_POWER
+                                     : codes && given ? MP_STYLE_ONE
+                                                      : MP_STYLE_SCALE,
+                            .exponent = scale_exponent(c, which) - (exact || (codes && given) ? 0 : 2)};
+    n->at_limits = codes && !given;
+    if (which != MP_W1_ZERO && which != MP_W2_ZERO) return;
+    n->rule = (mp_row_rule){.style = MP_STYLE_ZERO_POINTS};
+    n->zeros = mp_dtype_is_packed(s->weight) ? 2 : 1;
+    n->around = s->zero;
+    n->most = (int)mp_dtype_format(s->weight)->max_finite;
 }
 
 /* overflow: by how many powers of two a row is larger than normal, so that fp16 (65504) overflows in about
@@ -217,53 +182,72 @@ static void fill_zeros(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
  * than normal: none; gate and up are near 2^16; they are near 2^8 and their product is near 2^16; it is near
  * 2^10, down is near 2^16, and the sum over topk passes it where its terms do not. One stage alone reads
  * normal rows and such rows in turn: cache1 near 2^8, cache2 near 2^10, cache3 near 2^14. */
-static int overflow_shift(mp_tensor_id which, int64_t row) {
-    static const int of_x[4] = {-4, 12, 4, 1};
+static const int *overflow_shifts(mp_tensor_id which) {
+    static const int of_x[4] = {-4, 12, 4, 1}, of_cache1[4] = {0, 8, 0, 8}, of_cache2[4] = {0, 10, 0, 10},
+                     of_others[4] = {0, 14, 0, 14};
     switch (which) {
-    case MP_X: return of_x[row % 4];
-    case MP_CACHE1: return row % 2 ? 8 : 0;
-    case MP_CACHE2: return row % 2 ? 10 : 0;
-    default: return row % 2 ? 14 : 0;
+    case MP_X: return of_x;
+    case MP_CACHE1: return of_cache1;
+    case MP_CACHE2: return of_cache2;
+    default: return of_others;
     }
 }
 
-/* special: rows 0..3 are zeros, subnormals, one Inf, one NaN; of the others one in four is one of these, by
- * hash. */
-static mp_row_rule activation_rule(const mp_case *c, mp_tensor_id which, mp_row_rule rule, uint64_t token_key,
-                                   int64_t row) {
+/* What makes rows of activations differ. */
+static void set_rows(const mp_case *c, mp_tensor_id which, mp_numbers *n) {
     const bool larger = !mp_tensor_has_codes(c, which); /* codes have no room for it */
-    static const mp_row_style special[4] = {MP_STYLE_ZERO, MP_STYLE_SUBNORMAL, MP_STYLE_INF_ELEMENT,
-                                            MP_STYLE_NAN_ELEMENT};
-    const uint64_t bits = mp_bits(token_key, (uint64_t)row);
+    static const int of_limits[4] = {3, 0, 3, 0};       /* 8 times: gates and ups beyond 7 and 10 */
     switch (c->data) {
     case MP_SPECIAL:
-        if (row < 4)
-            rule.style = special[row];
-        else if (bits % 4 == 0)
-            rule.style = special[(bits >> 2) % 4];
+        n->some_special = true;
         /* where nothing is added to a row its zeros keep their sign */
-        if (rule.style == MP_STYLE_ZERO && mp_stage_is_lora((mp_stage)(c->scope - 1)) &&
-            which != MP_LORA_H1 && which != MP_LORA_H2)
-            rule.style = MP_STYLE_MINUS_ZERO;
+        n->zero_style =
+            mp_stage_is_lora((mp_stage)(c->scope - 1)) && which != MP_LORA_H1 && which != MP_LORA_H2
+                ? MP_STYLE_MINUS_ZERO
+                : MP_STYLE_ZERO;
         break;
-    case MP_LIMITS:
-        if (row % 2 == 1)
-            rule.style = MP_STYLE_ZERO; /* only the biases act */
-        else if (larger)
-            rule.exponent += 3; /* 8 times: gates and ups beyond 7 and 10 */
+    case MP_LIMITS: /* of odd rows only the biases act */
+        n->odd_zeros = true;
+        if (larger) memcpy(n->shift, of_limits, sizeof n->shift);
         break;
-    case MP_OVERFLOW: rule.exponent += larger ? overflow_shift(which, row) : 0; break;
+    case MP_OVERFLOW:
+        if (larger) memcpy(n->shift, overflow_shifts(which), sizeof n->shift);
+        break;
+    case MP_EXHAUSTIVE:
+        if (which != MP_CACHE1) break;
+        n->rule.style = MP_STYLE_GATES;
+        n->gated = c->gated;
+        n->interleaved = c->interleaved;
+        break;
     case MP_UNUSED:
     case MP_NORMAL:
     case MP_INTEGER:
     case MP_WIDE:
     case MP_ONEHOT:
     case MP_CODES:
-    case MP_EXHAUSTIVE:
     case MP_FROM_FILE:
     case MP_DATA_COUNT: break;
     }
-    return rule;
+    /* whoever reads a padding token shows it */
+    if (which == MP_X || which == MP_X_CODES) n->padded_from = (mp_u64)mp_first_padded_token(c);
+}
+
+/* data=codes: what is quantised, and codes. */
+static void set_limits(const mp_case *c, mp_tensor_id which, mp_numbers *n) {
+    const mp_scheme *s = mp_scheme_of(c);
+    const bool codes = mp_tensor_has_codes(c, which), weights = which == MP_W1 || which == MP_W2,
+               numbers = s->quantises_activations && (which == MP_X || which == MP_CACHE2);
+    if (c->data != MP_CODES || !(codes || numbers)) return;
+    const bool grouped = codes ? s->group != MP_WHOLE_AXIS : s->granularity == MP_PER_GROUP;
+    n->rule.style = codes ? MP_STYLE_CODES : MP_STYLE_LIMITS;
+    n->limits = (mp_limits){
+        .codes = mp_code_format_of(numbers ? mp_quantiser_codes(s->quantiser) : mp_case_dtype(c, which)),
+        .group = grouped ? (mp_u64)mp_case_group(c) : n->row_length,
+        .kind = (mp_u64)c->seed,
+        .one_kind = mp_codes_share_a_scale(c),
+        .clips = s->given && !s->made,
+        .nan_scales =
+            weights && s->block_rows == 1 && !mp_dtype_format(mp_scheme_dtype(c, MP_W1_SCALE))->has_sign};
 }
 
 int64_t mp_first_padded_token(const mp_case *c) {
@@ -271,89 +255,47 @@ int64_t mp_first_padded_token(const mp_case *c) {
     return c->M < 4 ? c->M - 1 : c->M - c->M / 4;
 }
 
-/* A row of codes without a sign: that of signed ones, in float32, around the zero. */
-static void fill_unsigned_row(const mp_case *c, const mp_row_rule *rule, uint64_t key, int64_t row,
-                              mp_tensor *t) {
-    const int64_t n = mp_tensor_row_length(t);
-    float values[MP_NORMAL_PART];
-    for (int64_t first = 0; first < n; first += MP_NORMAL_PART) {
-        const int64_t here = n - first < MP_NORMAL_PART ? n - first : MP_NORMAL_PART, at = row * n + first;
-        mp_tensor piece = mp_tensor_shape(MP_FP32, 1, here, 1, 1);
-        piece.data = values;
-        mp_fill_row(rule, mp_normal_part_key(key, (uint64_t)at), 0, &piece);
-        for (int64_t i = 0; i < here; i++) values[i] += (float)mp_scheme_of(c)->zero;
-        mp_encode_row_f32(t->dtype, t->data, at, here, values);
-    }
+static mp_code_kind code_kind(mp_dtype dtype) {
+    const mp_format *f = mp_dtype_format(dtype);
+    if (f->is_integer) return f->has_sign ? MP_CODES_SIGNED : MP_CODES_UNSIGNED;
+    return !f->has_sign ? MP_CODES_POWER : dtype == MP_E2M1 ? MP_CODES_SATURATED : MP_CODES_FLOAT;
 }
 
-void mp_fill_rows(const mp_case *c, mp_tensor_id which, mp_tensor *t, int64_t first, int64_t count) {
-    const uint64_t key = mp_stream_key(c->seed, mp_tensors[which].stream),
-                   token_key = mp_stream_key(c->seed, MP_STREAM_TOKEN);
-    const mp_row_rule rule = tensor_rule(c, which);
-    const int64_t padded = mp_first_padded_token(c);
-#pragma omp parallel for schedule(static) if (mp_worth_threads(count, 2 * mp_tensor_row_length(t)))
-    for (int64_t row = first; row < first + count; row++) {
-        mp_row_rule mine = rule;
-        if (c->data == MP_EXHAUSTIVE && which == MP_CACHE1) {
-            exhaustive_row(c, key, row, t);
-            continue;
-        }
-        const bool is_padding = (which == MP_X || which == MP_X_CODES) && row >= padded;
-        if (c->data == MP_CODES && !is_padding && mp_fill_codes_row(c, which, key, row, t)) continue;
-        if (mp_tensors[which].rows != MP_ROWS_WHOLE) mine = activation_rule(c, which, rule, token_key, row);
-        if (is_padding) mine.style = MP_STYLE_NAN; /* whoever reads a padding token shows it */
-        if (mp_dtype_is_integer(t->dtype) && mine.style >= MP_STYLE_NAN)
-            mine.style = MP_STYLE_ZERO; /* has none */
-        if (mp_dtype_format(t->dtype)->has_sign)
-            mp_fill_row(&mine, key, row, t);
-        else
-            fill_unsigned_row(c, &mine, key, row, t);
+mp_code_format mp_code_format_of(mp_dtype dtype) {
+    const mp_format *f = mp_dtype_format(dtype);
+    return (mp_code_format){.largest = mp_encode_code(dtype, f->max_finite),
+                            .kind = (int)code_kind(dtype),
+                            .bits = f->bits,
+                            .precision = f->precision,
+                            .emin = f->emin};
+}
+
+_Static_assert(sizeof(mp_numbers) == 9 * sizeof(mp_u64) + sizeof(mp_code_format) + sizeof(mp_limits) +
+                                         sizeof(mp_row_rule) + 14 * sizeof(int),
+               "bytes of mp_numbers are compared");
+
+mp_numbers mp_numbers_of(const mp_case *c, mp_tensor_id which) {
+    const mp_tensor t = mp_case_shape(c, which, 16);
+    mp_numbers n = {.key = mp_stream_key(c->seed, mp_tensors[which].stream),
+                    .row_length = (mp_u64)mp_tensor_row_length(&t),
+                    .token_key = mp_stream_key(c->seed, MP_STREAM_TOKEN),
+                    .padded_from = MP_NO_PADDING,
+                    .format = mp_code_format_of(t.dtype)};
+    if (mp_scaled_tensor(which) != MP_TENSOR_COUNT) {
+        set_scales(c, which, &n);
+        return n;
     }
+    n.rule = tensor_rule(c, which);
+    if (n.format.kind == MP_CODES_UNSIGNED) n.format.zero = mp_scheme_of(c)->zero;
+    if (mp_tensors[which].rows != MP_ROWS_WHOLE) set_rows(c, which, &n);
+    set_limits(c, which, &n);
+    if (mp_is_lora_factor(which)) mp_set_factor(c, which, &t, &n);
+    return n;
 }
 
 void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
-    if (which == MP_W1_ZERO || which == MP_W2_ZERO)
-        fill_zeros(c, which, t);
-    else if (mp_scaled_tensor(which) != MP_TENSOR_COUNT)
-        fill_scales(c, which, t);
-    else
-        mp_fill_rows(c, which, t, 0, mp_tensor_rows(t));
-}
-
-/* Whether it is activations of which no row is made otherwise than the others. */
-static bool rows_are_alike(const mp_case *c, mp_tensor_id id) {
-    const bool padded = c->routing == MP_PADDED, filters = c->filter > 0 || c->ep_size > 1 || padded;
-    if (c->data != MP_NORMAL) return false;
-    return id == MP_CACHE1 || id == MP_CACHE2 || (id == MP_X && !padded) || (id == MP_CACHE3 && !filters);
-}
-
-static mp_normal_kind normal_kind(mp_dtype dtype) {
-    const mp_format *f = mp_dtype_format(dtype);
-    if (f->is_integer) return f->has_sign ? MP_NORMAL_SIGNED : MP_NORMAL_UNSIGNED;
-    return dtype == MP_E2M1 ? MP_NORMAL_SATURATED : MP_NORMAL_FLOAT;
-}
-
-bool mp_fills_by_normal(const mp_case *c, mp_tensor_id id, mp_normal *normal) {
-    const mp_dtype dtype = mp_case_dtype(c, id);
-    const mp_format *f = mp_dtype_format(dtype);
-    if (id == MP_W1 || id == MP_W2) {
-        if (c->data == MP_UNUSED || c->data == MP_FROM_FILE) return false; /* the ids, or nobody, know */
-        if (mp_tensor_has_codes(c, id) && c->data == MP_CODES) return false;
-    } else if (!rows_are_alike(c, id) || mp_tensor_has_codes(c, id)) {
-        return false;
-    }
-    if (f->bits > 16) return false;
-    const mp_row_rule rule = tensor_rule(c, id);
-    *normal = (mp_normal){.key = mp_stream_key(c->seed, mp_tensors[id].stream),
-                          .exponent = rule.exponent,
-                          .kind = (int)normal_kind(dtype),
-                          .bits = f->bits,
-                          .precision = f->precision,
-                          .emin = f->emin,
-                          .largest = (unsigned)mp_encode_code(dtype, f->max_finite),
-                          .zero = mp_scheme_of(c)->zero,
-                          .row_length = (uint64_t)mp_case_shape(c, id, 16).dim[2]};
-    return rule.style == MP_STYLE_NORMAL;
+    const mp_numbers n = mp_numbers_of(c, which);
+    mp_fill_rows(&n, t, 0, mp_tensor_rows(t));
 }
 
 /* Router weights. integer and onehot: powers of two, so that weighting is exact. Otherwise, in integers: slot

@@ -4,6 +4,7 @@
 #define MP_CASES_FILL_H
 
 #include "base/mix.h"
+#include "cases/numbers.h"
 #include "moeparity/inputs.h"
 
 /* Streams beside the tensors' own, which are numbered in mp_tensors, below MP_STREAMS. */
@@ -13,16 +14,12 @@ static inline uint64_t mp_stream_key(int64_t seed, int stream) {
     return mp_mix(mp_mix((uint64_t)seed) + (uint64_t)stream + 1);
 }
 
-/* Uniform integer in [0, n): the high half of a 64x64 product (Lemire 2019, without the rejection: bias below
- * n/2^64). */
-static inline int64_t mp_below(uint64_t bits, int64_t n) {
-    return (int64_t)(((unsigned __int128)bits * (unsigned __int128)n) >> 64);
-}
-
-/* Fills x, w1, w2, b1, b2 or cache3 with the case's data family, and topk_weights. */
+/* What the tensor is made of by the case's data family: all but ids, maps and router weights, and but for
+ * what data=unused and filtered slots make of it later. */
+mp_numbers mp_numbers_of(const mp_case *c, mp_tensor_id which);
+mp_code_format mp_code_format_of(mp_dtype dtype);
+/* Fills it with these. */
 void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t);
-/* Rows first .. first+count of it, of tensors that are no scales or zeros. */
-void mp_fill_rows(const mp_case *c, mp_tensor_id which, mp_tensor *t, int64_t first, int64_t count);
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t);
 /* Whether the family's router weights are powers of two, so that weighing is exact; but for shared=slot. */
 bool mp_has_exact_weights(mp_data family);

@@ -39,8 +39,6 @@ static mp_status fill(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error 
         mp_fill_token_lora(c, t);
     else if (id == MP_ADAPTER_ENABLED)
         mp_fill_adapter_enabled(c, t);
-    else if (mp_is_lora_factor(id))
-        mp_fill_lora_factor(c, id, t);
     else
         mp_fill_tensor(c, id, t);
     return MP_OK;
@@ -52,6 +50,15 @@ static void fill_batch(const mp_case *c, mp_inputs *in) {
         mp_fill_segments(c, &in->t[MP_TOKEN_LORA], &in->t[MP_SEG_INDPTR], &in->t[MP_REQ_TO_LORA]);
 }
 
+/* Inputs that can be large: weights, LoRA's factors, activations. Biases, scales, zero points, router weights
+ * and what is of tokens alone are small beside them, and the host reads them. */
+#define LARGE_WEIGHTS                                                                      \
+    (MP_IN_SET(MP_W1) | MP_IN_SET(MP_W2) | MP_IN_SET(MP_LORA_A1) | MP_IN_SET(MP_LORA_B1) | \
+     MP_IN_SET(MP_LORA_A2) | MP_IN_SET(MP_LORA_B2))
+#define LARGE_ACTIVATIONS                                                                    \
+    (MP_IN_SET(MP_X) | MP_IN_SET(MP_X_CODES) | MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2) | \
+     MP_IN_SET(MP_CACHE2_CODES) | MP_IN_SET(MP_CACHE3))
+
 /* Which tensors are deferred where they have at least so many bytes. */
 typedef struct deferral {
     mp_tensor_set set;
@@ -61,9 +68,8 @@ typedef struct deferral {
 static mp_status allocate_and_fill(const mp_case *c, mp_tensor_id id, deferral later, mp_inputs *in,
                                    mp_error *err) {
     mp_tensor *t = &in->t[id];
-    mp_normal normal;
     if ((later.set & MP_IN_SET(id)) && mp_tensor_bytes(t) >= later.from_bytes &&
-        mp_fills_by_normal(c, id, &normal)) {
+        mp_is_made_by_counting(c, id)) {
         const mp_status status = mp_defer_tensor(c, id, t, err);
         if (status != MP_OK) return status;
         in->digest[id] = mp_deferred_digest(t);
@@ -110,7 +116,7 @@ mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err) {
 }
 
 mp_status mp_inputs_create_deferring(const mp_case *c, size_t from_bytes, mp_inputs *in, mp_error *err) {
-    return create(c, NULL, (deferral){MP_IN_SET(MP_W1) | MP_IN_SET(MP_W2), from_bytes}, in, err);
+    return create(c, NULL, (deferral){LARGE_WEIGHTS, from_bytes}, in, err);
 }
 
 mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_inputs *in, mp_error *err) {
@@ -119,8 +125,7 @@ mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_i
 
 mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, size_t deferred_from, mp_inputs *out,
                           mp_error *err) {
-    const deferral later = {
-        MP_IN_SET(MP_X) | MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE3), deferred_from};
+    const deferral later = {LARGE_ACTIVATIONS, deferred_from};
     mp_case other = *c; /* no shape of an input depends on what changes here */
     other.seed = (int64_t)(mp_mix((uint64_t)c->seed + 1) >> 1);
     other.filter = 0;

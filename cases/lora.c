@@ -83,51 +83,23 @@ void mp_fill_segments(const mp_case *c, const mp_tensor *token_lora, mp_tensor *
 }
 
 int64_t mp_lora_rank_of(const mp_case *c, int64_t adapter) {
-    return c->lora_ranks == MP_LORA_FULL ? c->lora_rank : 1 + (c->lora_rank - 1) / (1 + adapter % 4);
+    return c->lora_ranks == MP_LORA_FULL ? c->lora_rank
+                                         : (int64_t)mp_smaller_rank((mp_u64)c->lora_rank, (mp_u64)adapter);
 }
 
-/* ---- factors ---- */
-
-/* Rows of A and columns of B beyond the adapter's rank. Of A they are zeros, or what the family has there. */
-static void cut_ranks(const mp_case *c, mp_tensor_id factor, mp_tensor *t) {
-    const bool a = factor == MP_LORA_A1 || factor == MP_LORA_A2;
-    const int64_t rank = c->lora_rank, width = mp_tensor_row_length(t),
-                  each = mp_tensor_rows(t) / c->lora_adapters; /* rows of an adapter */
-    const size_t size = mp_dtype_size(t->dtype);
-    if (a && c->lora_ranks == MP_LORA_GARBAGE) return;
-    for (int64_t row = 0; row < mp_tensor_rows(t); row++) {
-        const int64_t own = mp_lora_rank_of(c, row / each);
-        char *data = mp_tensor_row(t, row);
-        if (a && row % rank >= own) memset(data, 0, (size_t)width * size);
-        if (!a) memset(data + (size_t)own * size, 0, (size_t)(rank - own) * size);
-    }
-}
-
-/* As one for all experts, then spread: the copies have the numbers of the one. Backwards, for what is copied
- * lies in front of where it goes. */
-static void fill_copies(const mp_case *c, mp_tensor_id factor, mp_tensor *t) {
-    const size_t bytes = mp_tensor_bytes(t) / (size_t)t->dim[0];
-    char *data = t->data;
-    mp_tensor one = *t;
-    one.dim[0] = c->lora_adapters;
-    mp_fill_tensor(c, factor, &one);
-    for (int64_t i = t->dim[0] - 1; i > 0; i--)
-        memmove(data + (size_t)i * bytes, data + (size_t)(i / c->E) * bytes, bytes);
-}
-
-void mp_fill_lora_factor(const mp_case *c, mp_tensor_id factor, mp_tensor *t) {
+/* Beyond an adapter's rank rows of A and columns of B are zeros, or A has there what the family has. */
+void mp_set_factor(const mp_case *c, mp_tensor_id factor, const mp_tensor *t, mp_numbers *n) {
     const bool a = factor == MP_LORA_A1 || factor == MP_LORA_A2,
                outer = factor == MP_LORA_A1 || factor == MP_LORA_B2;
-    const size_t bytes = mp_tensor_bytes(t), adapter = bytes / (size_t)c->lora_adapters;
-    char *data = t->data;
-    if (outer && c->lora_outer == MP_LORA_OUTER_COPIES)
-        fill_copies(c, factor, t);
-    else
-        mp_fill_tensor(c, factor, t);
-    for (size_t at = adapter; c->lora_data == MP_LORA_SAME && at < bytes; at += adapter)
-        memcpy(data + at, data, adapter);
-    if (c->lora_data == (a ? MP_LORA_ZERO_A : MP_LORA_ZERO_B)) memset(data, 0, bytes);
-    if (c->lora_ranks != MP_LORA_FULL) cut_ranks(c, factor, t);
+    const int64_t experts = mp_lora_experts(c, factor);
+    n->matrix_rows = (mp_u64)t->dim[1];
+    n->copies = outer && c->lora_outer == MP_LORA_OUTER_COPIES ? (mp_u64)c->E : 1;
+    n->different = c->lora_data == MP_LORA_SAME ? (mp_u64)experts : 0;
+    n->adapter_rows = (mp_u64)(experts * t->dim[1]);
+    n->rank = (mp_u64)c->lora_rank;
+    if (c->lora_data == (a ? MP_LORA_ZERO_A : MP_LORA_ZERO_B)) n->rule.style = MP_STYLE_ZERO;
+    if (c->lora_ranks == MP_LORA_FULL || (a && c->lora_ranks == MP_LORA_GARBAGE)) return;
+    n->cut = a ? MP_CUT_ROWS : MP_CUT_COLUMNS;
 }
 
 int64_t mp_lora_of_slot(const mp_case *c, const mp_tensor t[MP_TENSOR_COUNT], int64_t slot) {

@@ -7,6 +7,7 @@
 #ifndef MP_CASES_LORA_H
 #define MP_CASES_LORA_H
 
+#include "cases/numbers.h"
 #include "moeparity/inputs.h"
 
 /* Of gate_up: 2 where it is gated, else 1. */
@@ -36,9 +37,8 @@ void mp_fill_token_lora(const mp_case *c, mp_tensor *t);
 void mp_fill_adapter_enabled(const mp_case *c, mp_tensor *t);
 void mp_fill_segments(const mp_case *c, const mp_tensor *token_lora, mp_tensor *seg_indptr,
                       mp_tensor *req_to_lora);
-/* Fills a factor with the numbers of its data family, and what lora_ranks, lora_outer and lora_data make of
- * them. */
-void mp_fill_lora_factor(const mp_case *c, mp_tensor_id factor, mp_tensor *t);
+/* What lora_ranks, lora_outer and lora_data make of a factor with the numbers of its data family. */
+void mp_set_factor(const mp_case *c, mp_tensor_id factor, const mp_tensor *t, mp_numbers *n);
 
 /* The case as all that must give the bits of its output have it: without LoRA where no adapter changes
  * anything, else with tokens' adapters by token, outer factors that are shared rather than copied, and one

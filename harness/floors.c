@@ -39,10 +39,9 @@ static double bytes_of(const mp_case *c, mp_tensor_set set, const mp_figures *fi
 static mp_tensor_set made_there(const mp_case *c) {
     const mp_tensor_set inputs = mp_case_inputs(c);
     mp_tensor_set made = 0;
-    mp_normal normal;
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         const mp_tensor_set it = MP_IN_SET(id);
-        if ((inputs & it) && mp_fills_by_normal(c, (mp_tensor_id)id, &normal) &&
+        if ((inputs & it) && mp_is_made_by_counting(c, (mp_tensor_id)id) &&
             bytes_of(c, it, NULL) >= (double)MP_DEFER_FROM_BYTES)
             made |= it;
     }

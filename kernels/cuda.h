@@ -4,7 +4,7 @@
 #ifndef MP_KERNELS_CUDA_H
 #define MP_KERNELS_CUDA_H
 
-#include "cases/normal.h"
+#include "cases/numbers.h"
 #include "moeparity/config.h"
 #include "moeparity/space.h"
 #include "moeparity/streams.h"
@@ -71,9 +71,9 @@ bool mp_cuda_is_ours_alone(const mp_space *space);
 /* Whether it can fill tensors that lie there, and does: packed, at a multiple of 16 bytes. The same numbers
  * as the CPU's, which makes some of them again: MP_EDEVICE where they differ. */
 bool mp_cuda_fills(const mp_space *space);
-mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_normal *normal, mp_error *err);
-/* The largest mp_normal_magnitude of each matrix, [dim[0]], of such a tensor as it lies there. */
-mp_status mp_cuda_largest(const mp_space *space, const mp_tensor *t, const mp_normal *normal,
+mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_numbers *numbers, mp_error *err);
+/* The largest mp_code_magnitude of each matrix, [dim[0]], of such a tensor as it lies there. */
+mp_status mp_cuda_largest(const mp_space *space, const mp_tensor *t, const mp_code_format *format,
                           unsigned *magnitude, mp_error *err);
 /* For another process: *handle opens, by cuIpcOpenMemHandle, the allocation in which a buffer of this space
  * lies, *offset bytes behind what that gives. An allocation is whole blocks of MP_CUDA_BLOCK_BYTES: nothing

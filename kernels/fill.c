@@ -16,22 +16,22 @@ static mp_status check_some(mp_cuda *cuda, const mp_tensor *t, const mp_fill_par
     enum { PLACES = 16, SOME = 64 /* of any whole bytes */ };
     const mp_driver *driver = cuda->driver;
     const unsigned long long some = p->count < SOME ? p->count : SOME,
-                             bits = (unsigned long long)p->normal.bits;
-    unsigned short codes[SOME];
+                             bits = (unsigned long long)p->numbers.format.bits;
+    uint32_t codes[SOME];
     mp_status status = MP_OK;
     for (int place = 0; place < PLACES && some > 0; place++) {
         const unsigned long long last = p->count - some,
-                                 random = mp_bits(~p->normal.key, (mp_u64)place) % (last + 1),
+                                 random = mp_bits(~p->numbers.key, (mp_u64)place) % (last + 1),
                                  first = place == 0   ? 0
                                          : place == 1 ? last
                                                       : random - random % (bits < 8 ? 8 / bits : 1);
         MP_CU(cuMemcpyDtoH_v2(codes, p->data + first * bits / 8, some * bits / 8));
         for (unsigned long long i = 0; i < some; i++) {
-            const unsigned expected = mp_normal_code(&p->normal, first + i),
-                           got = (unsigned)mp_code_at(t->dtype, codes, (int64_t)i);
+            const unsigned long long expected = mp_code_of_element(&p->numbers, first + i),
+                                     got = mp_code_at(t->dtype, codes, (int64_t)i);
             if (got == expected) continue;
-            status = mp_fail(err, MP_EDEVICE, "%s fills element %llu with %04X, expected %04X", cuda->name,
-                             first + i, got, expected);
+            status = mp_fail(err, MP_EDEVICE, "%s fills element %llu with %04llX, expected %04llX",
+                             cuda->name, first + i, got, expected);
             goto out;
         }
     }
@@ -39,12 +39,12 @@ out:
     return status;
 }
 
-mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_normal *normal, mp_error *err) {
+mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_numbers *numbers, mp_error *err) {
     mp_cuda *cuda = space->self;
     mp_fill_params params = {.data = (CUdeviceptr)(uintptr_t)t->data,
                              .count = (unsigned long long)mp_tensor_count(t),
-                             .normal = *normal};
-    const mp_kernel kernel = mp_kernel_fill("fill_normal", normal);
+                             .numbers = *numbers};
+    const mp_kernel kernel = mp_kernel_fill(numbers);
     CUfunction function = NULL;
     mp_status status = mp_cuda_function(cuda, &kernel, &function, err);
     if (status == MP_OK)
@@ -53,15 +53,15 @@ mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_norma
     return status == MP_OK ? check_some(cuda, t, &params, err) : status;
 }
 
-mp_status mp_cuda_largest(const mp_space *space, const mp_tensor *t, const mp_normal *normal,
+mp_status mp_cuda_largest(const mp_space *space, const mp_tensor *t, const mp_code_format *format,
                           unsigned *magnitude, mp_error *err) {
     mp_cuda *cuda = space->self;
     const size_t found_bytes = (size_t)t->dim[0] * sizeof *magnitude;
-    const mp_kernel kernel = mp_kernel_fill("largest_codes", normal);
+    const mp_kernel kernel = mp_kernel_largest(format);
     mp_largest_params params = {.data = (CUdeviceptr)(uintptr_t)t->data,
                                 .bytes = mp_tensor_bytes(t) / (size_t)t->dim[0],
                                 .matrices = t->dim[0],
-                                .normal = *normal};
+                                .format = *format};
     CUfunction function = NULL;
     mp_status status = MP_OK;
     MP_DO(mp_cuda_function(cuda, &kernel, &function, err));

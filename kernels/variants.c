@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kernels/variants.h"
 
+#include "kernels/device/fill_words.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -34,8 +36,17 @@ mp_kernel mp_kernel_survey(const char *entry) {
     return mp_make_kernel("kernels/device/survey.cu", entry, "%s", "");
 }
 
-mp_kernel mp_kernel_fill(const char *entry, const mp_normal *normal) {
-    return mp_make_kernel("kernels/device/fill.cu", entry, "-DBITS=%d -DKIND=%d", normal->bits, normal->kind);
+static mp_kernel fill_kernel(const char *entry, const mp_code_format *format, int style) {
+    return mp_make_kernel("kernels/device/fill.cu", entry, "-DBITS=%d -DKIND=%d -DSTYLE=%d", format->bits,
+                          format->kind, style);
+}
+
+mp_kernel mp_kernel_fill(const mp_numbers *n) {
+    return fill_kernel("fill_numbers", &n->format, mp_rows_are_alike(n) ? n->rule.style : MP_ANY_STYLE);
+}
+
+mp_kernel mp_kernel_largest(const mp_code_format *format) {
+    return fill_kernel("largest_codes", format, MP_STYLE_NORMAL);
 }
 
 mp_kernel mp_kernel_probe(const mp_mma_instruction *m, int steps) {

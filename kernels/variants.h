@@ -4,7 +4,7 @@
 #ifndef MP_KERNELS_VARIANTS_H
 #define MP_KERNELS_VARIANTS_H
 
-#include "cases/normal.h"
+#include "cases/numbers.h"
 #include "moeparity/config.h"
 #include "moeparity/graph.h"
 
@@ -38,8 +38,9 @@ mp_kernel mp_kernel_deliver(void);
 /* The entries of survey.cu share one compilation. */
 mp_kernel mp_kernel_survey(const char *entry);
 
-/* Of numbers in one format: both entries of fill.cu share one compilation. */
-mp_kernel mp_kernel_fill(const char *entry, const mp_normal *normal);
+/* Both entries of fill.cu: that of normal numbers shares a compilation with what looks for the largest. */
+mp_kernel mp_kernel_fill(const mp_numbers *numbers);
+mp_kernel mp_kernel_largest(const mp_code_format *format);
 
 /* A matrix instruction as PTX names it. */
 typedef struct mp_mma_instruction {

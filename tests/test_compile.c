@@ -2,6 +2,7 @@
 /* Every device kernel compiles for every architecture that is supported, and the default configs do not
  * spill. Needs NVRTC, no GPU. What the compiler said of a text that has not changed since is read from the
  * cache: MOEPARITY_CACHE, which ctest sets, says where that is. */
+#include "cases/fill.h"
 #include "kernels/driver.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/jit.h"
@@ -139,18 +140,21 @@ static void tiles_compile(void **state) {
 static void fill_compiles(void **state) {
     (void)state;
     static const struct {
-        int bits;
-        mp_normal_kind kind;
-    } fills[] = {{16, MP_NORMAL_FLOAT},
-                 {8, MP_NORMAL_FLOAT},
-                 {8, MP_NORMAL_SIGNED},
-                 {4, MP_NORMAL_SATURATED},
-                 {4, MP_NORMAL_UNSIGNED}};
+        mp_dtype dtype;
+        int style, larger; /* of rows in turn: they differ */
+    } fills[] = {{MP_BF16, MP_STYLE_NORMAL, 0}, {MP_E4M3, MP_STYLE_NORMAL, 0}, {MP_I8, MP_STYLE_NORMAL, 0},
+                 {MP_E2M1, MP_STYLE_NORMAL, 0}, {MP_U4, MP_STYLE_NORMAL, 0},   {MP_FP32, MP_STYLE_NORMAL, 0},
+                 {MP_BF16, MP_STYLE_INT, 0},    {MP_FP16, MP_STYLE_WIDE, 0},   {MP_BF16, MP_STYLE_ONE, 0},
+                 {MP_E4M3, MP_STYLE_CODES, 0},  {MP_BF16, MP_STYLE_LIMITS, 0}, {MP_BF16, MP_STYLE_GATES, 0},
+                 {MP_BF16, MP_STYLE_NORMAL, 3}, {MP_FP32, MP_STYLE_NORMAL, 3}, {MP_E2M1, MP_STYLE_NORMAL, 3}};
     for (size_t i = 0; i < sizeof fills / sizeof *fills; i++)
         for (int a = 0; a < ARCHITECTURES; a++) {
-            const mp_normal normal = {.bits = fills[i].bits, .kind = (int)fills[i].kind};
-            add(architectures[a], mp_kernel_fill("fill_normal", &normal), 0, false);
-            add(architectures[a], mp_kernel_fill("largest_codes", &normal), 0, false);
+            const mp_numbers n = {.format = mp_code_format_of(fills[i].dtype),
+                                  .rule = {.style = fills[i].style},
+                                  .shift = {fills[i].larger},
+                                  .padded_from = MP_NO_PADDING};
+            add(architectures[a], mp_kernel_fill(&n), 0, false);
+            add(architectures[a], mp_kernel_largest(&n.format), 0, false);
         }
     run_jobs();
 }
@@ -168,6 +172,12 @@ static void the_judge_compiles(void **state) {
                    {"offload/device/steps.cu", "epilogue", ""},
                    {"offload/device/steps.cu", "activate", ""},
                    {"offload/device/steps.cu", "measure_tokens", ""},
+                   {"offload/device/screen_quant.cu", "see_groups", ""},
+                   {"offload/device/screen_quant.cu", "screen_quant", ""},
+                   {"offload/device/balls.cu", "quantise_balls", ""},
+                   {"offload/device/balls.cu", "sum_balls", ""},
+                   {"offload/device/balls.cu", "activate_balls", ""},
+                   {"offload/device/balls.cu", "bound_tokens", ""},
                    {"offload/device/screen.cu", "screen_gemm", ""},
                    {"offload/device/screen.cu", "screen_gemm", "-DSCALED=1"},
                    {"offload/device/screen_act.cu", "screen_act", ""},

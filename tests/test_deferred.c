@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Weights that a device makes for itself, on that of tests/fake_cuda.h, and that the host does not have. */
 #include "cases/deferred.h"
+#include "cases/fill.h"
 #include "harness/judge/gemm_operands.h"
 #include "harness/subjects/buffers.h"
 #include "harness/subjects/confirm_fill.h"
 #include "harness/subjects/copies.h"
 #include "kernels/cuda.h"
 #include "kernels/device/fill_params.h"
+#include "kernels/device/fill_words.h"
 #include "moeparity/run_case.h"
 #include "tests/fake_cuda.h"
 
@@ -25,15 +27,18 @@
 
 static int fills;
 
+/* As the kernel: by words, and what is left byte by byte. */
 static void fill(const mp_fill_params *p, mp_u64 count, mp_u64 shift) {
+    const mp_numbers *n = &p->numbers;
+    const int style = mp_rows_are_alike(n) ? n->rule.style : MP_ANY_STYLE;
+    const mp_u64 bytes = count * (mp_u64)n->format.bits / 8, each = 32 / (mp_u64)n->format.bits;
     unsigned char *data = fake_memory(p->data);
+    mp_fill_place at = mp_fill_place_of(n, style, shift);
     fills++;
-    for (mp_u64 i = 0; i < count; i++) {
-        const unsigned code = mp_normal_code(&p->normal, i + shift);
-        const int bits = p->normal.bits;
-        if (bits == 16) ((unsigned short *)(void *)data)[i] = (unsigned short)code;
-        if (bits == 8) data[i] = (unsigned char)code;
-        if (bits == 4) data[i / 2] = (unsigned char)(i % 2 ? (data[i / 2] & 15) | code << 4 : code);
+    for (mp_u64 i = 0; i < bytes; i += 4) {
+        if (i % 16 == 0 || bytes - i < 4) at = mp_fill_place_of(n, style, i / 4 * each + shift);
+        const unsigned word = mp_fill_word(n, style, &at);
+        memcpy(data + i, &word, bytes - i < 4 ? bytes - i : 4);
     }
 }
 
@@ -44,9 +49,12 @@ static void find_largest(const mp_largest_params *p, int bits) {
     const unsigned char *data = fake_memory(p->data);
     unsigned *found = fake_memory(p->largest);
     const int64_t each = (int64_t)p->bytes * 8 / bits;
-    const mp_dtype dtype = bits == 16 ? MP_BF16 : bits == 8 ? MP_U8 : MP_U4; /* any of so many bits */
+    const mp_dtype dtype = bits == 32   ? MP_FP32
+                           : bits == 16 ? MP_BF16
+                           : bits == 8  ? MP_U8
+                                        : MP_U4; /* any of so many bits */
     for (int64_t i = 0; i < p->matrices * each; i++) {
-        const unsigned here = mp_normal_magnitude(&p->normal, (unsigned)mp_code_at(dtype, data, i));
+        const unsigned here = (unsigned)mp_code_magnitude(&p->format, mp_code_at(dtype, data, i));
         if (here > found[i / each]) found[i / each] = here;
     }
     found[p->matrices - 1] += (unsigned)off;
@@ -54,19 +62,19 @@ static void find_largest(const mp_largest_params *p, int bits) {
 
 static void right(const char *entry, const void *params) {
     const mp_fill_params *p = params;
-    if (strcmp(entry, "fill_normal") == 0) fill(p, p->count, 0);
+    if (strcmp(entry, "fill_numbers") == 0) fill(p, p->count, 0);
     if (strcmp(entry, "largest_codes") == 0)
-        find_largest(params, ((const mp_largest_params *)params)->normal.bits);
+        find_largest(params, ((const mp_largest_params *)params)->format.bits);
 }
 
 static void short_by_one(const char *entry, const void *params) {
     const mp_fill_params *p = params;
-    if (strcmp(entry, "fill_normal") == 0) fill(p, p->count - 1, 0);
+    if (strcmp(entry, "fill_numbers") == 0) fill(p, p->count - 1, 0);
 }
 
 static void of_the_next(const char *entry, const void *params) {
     const mp_fill_params *p = params;
-    if (strcmp(entry, "fill_normal") == 0) fill(p, p->count, 1);
+    if (strcmp(entry, "fill_numbers") == 0) fill(p, p->count, 1);
 }
 
 static mp_case parsed(const char *text) {
@@ -80,21 +88,21 @@ static void fills_otherwise(const char *text) {
     static void (*const wrong[])(const char *, const void *) = {NULL, short_by_one, of_the_next};
     const mp_case c = parsed(text);
     mp_cuda *cuda;
-    mp_normal normal;
     mp_error err = {0};
     mp_tensor t = mp_case_shape(&c, MP_W1, 16);
-    assert_true(mp_fills_by_normal(&c, MP_W1, &normal));
+    assert_true(mp_is_made_by_counting(&c, MP_W1));
+    const mp_numbers numbers = mp_numbers_of(&c, MP_W1);
     assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
     const mp_space *space = mp_cuda_space(cuda);
     assert_true(mp_cuda_fills(space));
     assert_false(mp_cuda_fills(&mp_host_space));
     assert_int_equal(space->alloc(space->self, mp_tensor_bytes(&t), MP_POISON_A, &t.data, &err), MP_OK);
     fake.execute = right;
-    assert_int_equal(mp_cuda_fill(space, &t, &normal, &err), MP_OK);
+    assert_int_equal(mp_cuda_fill(space, &t, &numbers, &err), MP_OK);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         memset(fake_memory((uintptr_t)t.data), 0, mp_tensor_bytes(&t));
         fake.execute = wrong[i];
-        assert_int_equal(mp_cuda_fill(space, &t, &normal, &err), MP_EDEVICE);
+        assert_int_equal(mp_cuda_fill(space, &t, &numbers, &err), MP_EDEVICE);
         assert_non_null(strstr(err.text, "fills element"));
     }
     /* fewer elements than are made again */
@@ -102,7 +110,7 @@ static void fills_otherwise(const char *text) {
     few.dim[0] = few.dim[1] = 1;
     few.dim[2] = 6;
     fake.execute = right;
-    assert_int_equal(mp_cuda_fill(space, &few, &normal, &err), MP_OK);
+    assert_int_equal(mp_cuda_fill(space, &few, &numbers, &err), MP_OK);
     fake.execute = NULL;
     space->free(space->self, t.data);
     mp_cuda_close(cuda);
@@ -210,7 +218,7 @@ static mp_u64 wrong_element;
 static void wrong_somewhere(const char *entry, const void *params) {
     const mp_fill_params *p = params;
     right(entry, params);
-    if (strcmp(entry, "fill_normal") == 0)
+    if (strcmp(entry, "fill_numbers") == 0)
         ((unsigned short *)fake_memory(p->data))[wrong_element % p->count] ^= 1;
 }
 

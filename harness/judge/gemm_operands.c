@@ -139,6 +139,8 @@ int64_t mp_most_subnormals(const mp_operand *o, mp_dtype format) {
 typedef bool row_test(const mp_operand *o, int64_t row);
 
 static bool all_weights(const mp_gemm_problem *p, const bool *experts, row_test *is) {
+    const mp_maker *maker = p->w.scale ? NULL : p->w.codes->maker; /* who makes numbers knows such */
+    if (maker && (is == row_is_integer ? maker->integers : maker->onehot)) return true;
     mp_tensor_make(p->w.codes, experts);
     for (int64_t r = 0; r < mp_tensor_rows(p->w.codes); r++)
         if (is_read(experts, p->w.codes, r) && !is(&p->w, r)) return false;

@@ -45,7 +45,7 @@ mp_status mp_screened_rows_take(mp_screened_rows *x, const mp_stage_judge *s, mp
     return status;
 }
 
-void mp_screened_rows_judge(mp_screened_rows *x, mp_stage_judge *s, int64_t row, mp_judge_row *judge,
+bool mp_screened_rows_judge(mp_screened_rows *x, mp_stage_judge *s, int64_t row, mp_judge_row *judge,
                             const void *ctx, mp_measure *part) {
     const int64_t index = row * s->width;
     double *sums = s->sums + row * 3, own_sums[3] = {0, 0, 0};
@@ -55,6 +55,7 @@ void mp_screened_rows_judge(mp_screened_rows *x, mp_stage_judge *s, int64_t row,
         judge(ctx, row, part, sums);
     } else if (x->mark[row] == THERE) {
         mp_screened_take(&x->screened, part, index, s->width, &x->figures[row], sums);
+        return false;
     } else {
         mp_stage_judge_part(s, &own);
         judge(ctx, row, &own, own_sums);
@@ -62,6 +63,7 @@ void mp_screened_rows_judge(mp_screened_rows *x, mp_stage_judge *s, int64_t row,
         mp_measure_merge(part, &own);
         mp_stage_judge_add_sums(s, row, own_sums);
     }
+    return true;
 }
 
 mp_status mp_screened_rows_end(const mp_screened_rows *x, const mp_stage_judge *s, mp_error *err) {

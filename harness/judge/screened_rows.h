@@ -25,8 +25,8 @@ mp_status mp_screened_rows_alloc(mp_screened_rows *rows, const mp_stage_judge *s
  * that are measured again are others for another `which`. */
 mp_status mp_screened_rows_take(mp_screened_rows *rows, const mp_stage_judge *s, mp_status status,
                                 uint64_t which, const mp_error *own, mp_error *err);
-/* One row, by its figures, by the judge, or both; from several threads at once. */
-void mp_screened_rows_judge(mp_screened_rows *rows, mp_stage_judge *s, int64_t row, mp_judge_row *judge,
+/* One row, by its figures, by the judge, or both; from several threads at once. Whether by the judge. */
+bool mp_screened_rows_judge(mp_screened_rows *rows, mp_stage_judge *s, int64_t row, mp_judge_row *judge,
                             const void *ctx, mp_measure *part);
 /* As mp_screened_end. */
 mp_status mp_screened_rows_end(const mp_screened_rows *rows, const mp_stage_judge *s, mp_error *err);

@@ -89,9 +89,9 @@ static uint64_t content_of(const mp_inputs *in, int id) {
  * written (*on_host), as all others are. The tensor b->t[id] lies as `place` says. */
 static mp_status make_there(mp_buffers *b, int id, const mp_placement *place, const mp_tensor *from,
                             bool *on_host, mp_error *err) {
-    const mp_normal *normal = mp_deferred_normal(from);
-    *on_host = !normal || !mp_cuda_fills(b->space) || mp_lies_elsewhere(place);
-    if (!*on_host) return mp_cuda_fill(b->space, &b->t[id], normal, err);
+    const mp_numbers *numbers = mp_deferred_numbers(from);
+    *on_host = !numbers || !mp_cuda_fills(b->space) || mp_lies_elsewhere(place);
+    if (!*on_host) return mp_cuda_fill(b->space, &b->t[id], numbers, err);
     mp_tensor_make(from, NULL);
     return MP_OK;
 }
@@ -126,7 +126,8 @@ static mp_status find_largest(const mp_buffers *b, int id, const mp_tensor *from
         return MP_OK;
     unsigned *magnitude = malloc((size_t)from->dim[0] * sizeof *magnitude);
     if (!magnitude) return mp_fail(err, MP_EMEMORY, "no memory for %lld numbers", (long long)from->dim[0]);
-    mp_status status = mp_cuda_largest(b->space, &b->t[id], mp_deferred_normal(from), magnitude, err);
+    mp_status status =
+        mp_cuda_largest(b->space, &b->t[id], &mp_deferred_numbers(from)->format, magnitude, err);
     if (status == MP_OK) status = mp_deferred_take_largest(from, magnitude, err);
     free(magnitude);
     return status;

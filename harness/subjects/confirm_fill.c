@@ -9,7 +9,7 @@ mp_status mp_confirm_fill(const mp_subject *subject, const mp_case *c, const mp_
     if (!mp_cuda_fills(subject->space) || !mp_copies_serve(subject->copies, subject->space)) return MP_OK;
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         const mp_tensor *t = &in->t[id];
-        if (!mp_deferred_normal(t)) continue;
+        if (!mp_deferred_numbers(t)) continue;
         const mp_copy_key key =
             mp_copy_key_of(c, (mp_tensor_id)id, t, mp_inputs_sealed(in, (mp_tensor_id)id));
         if (!key.place.packed || key.place.first > 0) continue; /* the host has made it */

@@ -3,22 +3,22 @@
 #ifndef MP_KERNELS_DEVICE_FILL_PARAMS_H
 #define MP_KERNELS_DEVICE_FILL_PARAMS_H
 
-#include "cases/normal.h"
+#include "cases/numbers.h"
 #include "kernels/device/params.h"
 
 typedef struct mp_fill_params {
     MP_DEVICE_POINTER(unsigned char) data; /* [count] codes, at a multiple of 16 bytes */
     unsigned long long count;              /* so many that they are whole bytes */
-    mp_normal normal;
+    mp_numbers numbers;
 } mp_fill_params;
 
-/* Of matrices that lie one behind the other the largest mp_normal_magnitude of each. */
+/* Of matrices that lie one behind the other the largest mp_code_magnitude of each. */
 typedef struct mp_largest_params {
     MP_DEVICE_POINTER(unsigned char) data; /* at a multiple of 16 bytes */
     MP_DEVICE_POINTER(unsigned) largest;   /* [matrices], zeroed */
     unsigned long long bytes;              /* of a matrix: whole codes */
     long long matrices;
-    mp_normal normal;
+    mp_code_format format;
 } mp_largest_params;
 
 #endif

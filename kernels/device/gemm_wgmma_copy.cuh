@@ -22,8 +22,8 @@ __device__ __forceinline__ void copy_tile(const mp_gemm_params &p, unsigned char
         }
 }
 
-// A warp, of which one thread copies. It does not wait for tables: of a tile it needs no more than the expert,
-// and w, which is the longest on its way where rows are few, is asked for before the rows are known.
+// A warp, of which one thread copies. It does not wait for tables: of a tile it needs no more than the
+// expert, and w, which is the longest on its way where rows are few, is asked for before the rows are known.
 __device__ __forceinline__ void copy_weights(const mp_gemm_params &p, shared_memory &shared,
                                              const slot_list &slots, int blocks_n) {
     const int steps = (p.k + BLOCK_K - 1) / BLOCK_K;
