@@ -54,6 +54,7 @@ static mp_quant_unit unit_of_all(const mp_quant_pass *p) {
 
 mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void *ctx, mp_error *err) {
     const int64_t width = mp_tensor_row_length(p->from), groups = mp_blocks_of(width, p->group);
+    mp_tensor_make_rows(p->from, p->row, p->rows);
     const mp_quant_unit all = p->per == MP_PER_TENSOR ? unit_of_all(p) : mp_quant_unit_empty;
     bool failed = false;
 #pragma omp parallel if (mp_worth_threads(p->rows, 4 * width))
