@@ -43,14 +43,15 @@ void mp_grouped_gemm_end(mp_grouped_gemm *g) {
 static size_t operand_bytes(const mp_grouped_gemm *g) {
     const mp_operand *const operands[] = {&g->p->w, &g->p->a};
     size_t bytes = 0;
-    for (int i = 0; i < (g->a_there ? 1 : 2); i++) {
+    for (int i = 0; i < (g->there[0] ? 1 : 2); i++) {
         const mp_tensor *tensors[4];
         mp_operand_tensors(operands[i], tensors);
         for (int k = 0; k < 4; k++)
             if (tensors[k]) bytes += mp_offload_upload_bytes(g->o, tensors[k]);
     }
     for (int i = 0; i < MP_GEMM_RADII; i++)
-        if (g->radius[i].codes) bytes += mp_offload_upload_bytes(g->o, g->radius[i].codes);
+        if (g->radius[i].codes && !g->there[1 + i])
+            bytes += mp_offload_upload_bytes(g->o, g->radius[i].codes);
     return bytes;
 }
 
@@ -108,6 +109,15 @@ out:
     return status;
 }
 
+/* An operand on the device: uploaded, or where its codes lie already. */
+static mp_status bring(const mp_grouped_gemm *g, const mp_operand *operand, CUdeviceptr there,
+                       mp_scratch scratch, mp_device_operand *on_device, mp_error *err) {
+    if (!there) return mp_offload_operand(g->o, operand, scratch, on_device, err);
+    *on_device = mp_describe_operand(operand);
+    on_device->codes = there;
+    return MP_OK;
+}
+
 mp_status mp_grouped_gemm_prepare(mp_grouped_gemm *g, mp_error *err) {
     mp_offload *o = g->o;
     mp_status status = MP_OK;
@@ -115,17 +125,12 @@ mp_status mp_grouped_gemm_prepare(mp_grouped_gemm *g, mp_error *err) {
     const size_t landing = g->staying > 0 ? (size_t)g->limits.rows * g->landing_row_bytes + g->landing_bytes
                                           : g->limits.result_bytes;
     MP_DO(mp_offload_make_landings(o, landing, err));
-    MP_DO(mp_offload_operand(o, &g->p->w, MP_SCRATCH_W, &g->w, err));
-    if (g->a_there) {
-        g->a = mp_describe_operand(&g->p->a);
-        g->a.codes = g->a_there;
-    } else {
-        MP_DO(mp_offload_operand(o, &g->p->a, MP_SCRATCH_A, &g->a, err));
-    }
+    MP_DO(bring(g, &g->p->w, 0, MP_SCRATCH_W, &g->w, err));
+    MP_DO(bring(g, &g->p->a, g->there[0], MP_SCRATCH_A, &g->a, err));
     for (int i = 0; i < MP_GEMM_RADII; i++)
         if (g->radius[i].codes)
-            MP_DO(mp_offload_operand(o, &g->radius[i], MP_SCRATCH_RADIUS + (mp_scratch)i, &g->of_radius[i],
-                                     err));
+            MP_DO(bring(g, &g->radius[i], g->there[1 + i], MP_SCRATCH_RADIUS + (mp_scratch)i,
+                        &g->of_radius[i], err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_DECODED_A], g->limits.a_bytes, err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_DECODED_W], g->limits.w_bytes, err));
     MP_DO(mp_offload_reserve(o, &o->scratch[MP_SCRATCH_RESULTS], g->limits.result_bytes, err));

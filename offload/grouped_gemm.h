@@ -14,10 +14,11 @@ typedef struct mp_grouped_gemm {
     mp_offload *o;
     const mp_gemm_problem *p;
     bool with_mass;
-    CUdeviceptr a_there; /* where a's codes, which are float64, lie already; 0: they are uploaded */
-    size_t beside;       /* bytes of the device that the caller takes itself, */
-    int numbers;         /* and float64 of it for each slot and column of a piece */
-    int staying;         /* pieces whose sums stay at once; 0: one, and all of it has room in a landing */
+    CUdeviceptr there[1 + MP_GEMM_RADII]; /* where a's codes, and its radii, which are float64, lie already;
+                                             0: they are uploaded */
+    size_t beside;                        /* bytes of the device that the caller takes itself, */
+    int numbers;                          /* and float64 of it for each slot and column of a piece */
+    int staying; /* pieces whose sums stay at once; 0: one, and all of it has room in a landing */
     size_t landing_row_bytes,
         landing_bytes; /* where sums stay: of a landing, for each row, and beside them */
     /* The rest is filled in. */

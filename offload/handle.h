@@ -14,6 +14,8 @@ typedef struct mp_device_buffer {
     size_t bytes; /* 0: there is none */
 } mp_device_buffer;
 
+enum { MP_STEP_INPUTS = 6 };
+
 /* What a GEMM needs beside the kept inputs: the parts of operands, and what is made of them. */
 typedef enum mp_scratch {
     MP_SCRATCH_A, /* codes, scale, zeros, global scale: mp_operand_tensors */
@@ -29,12 +31,18 @@ typedef enum mp_scratch {
     MP_SCRATCH_BIAS,
     MP_SCRATCH_SCREENED_ROWS,
     MP_SCRATCH_CANARIES,
-    /* The pipeline's: sums of gate_up behind their epilogue, of down, and between them the activation. */
+    /* The pipeline's: x as it is quantised, sums of gate_up behind their epilogue, of down, and between them
+     * the activation. */
+    MP_SCRATCH_QUANT_X,
     MP_SCRATCH_GATE_UP,
     MP_SCRATCH_ACT,
     MP_SCRATCH_DOWN,
+    MP_SCRATCH_GROUPS,
+    MP_SCRATCH_REACH,
+    MP_SCRATCH_RULES,
+    MP_SCRATCH_BOUNDS,
     MP_SCRATCH_INPUT, /* those of steps that are not kept */
-    MP_SCRATCH_FIGURES = MP_SCRATCH_INPUT + 5,
+    MP_SCRATCH_FIGURES = MP_SCRATCH_INPUT + MP_STEP_INPUTS,
     MP_SCRATCH_COUNT
 } mp_scratch;
 
@@ -144,11 +152,16 @@ mp_status mp_offload_measure_gemm(const mp_engine *self, const mp_gemm_problem *
 
 /* ---- screen_stages.c ---- */
 
-/* mp_engine's measure_act and measure_combine. */
+/* mp_engine's measure_act, measure_combine, see_groups and measure_quant. */
 mp_status mp_offload_measure_act(const mp_engine *self, const mp_act_screen *screen, mp_row_figures *figures,
                                  mp_error *err);
 mp_status mp_offload_measure_combine(const mp_engine *self, const mp_combine_screen *screen,
                                      mp_row_figures *figures, mp_error *err);
+
+mp_status mp_offload_see_groups(const mp_engine *self, const mp_quant_pass *pass, mp_quant_seen *seen,
+                                mp_error *err);
+mp_status mp_offload_measure_quant(const mp_engine *self, const mp_quant_screen *screen,
+                                   mp_quant_figures *figures, mp_error *err);
 
 /* ---- confirm_stages.c ---- */
 
@@ -162,7 +175,8 @@ mp_status mp_offload_confirm_combine(const mp_engine *self, const mp_combine_bit
 
 /* mp_engine's end_to_end. */
 mp_status mp_offload_end_to_end(const mp_engine *self, const mp_case *c, const mp_inputs *in,
-                                const mp_tensor *out, mp_token_figures *figures, mp_error *err);
+                                const mp_tensor *out, const mp_ball_rules *rules, mp_token_figures *figures,
+                                mp_bound_figures *bounds, mp_error *err);
 
 /* ---- predict.c ---- */
 

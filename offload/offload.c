@@ -43,6 +43,8 @@ mp_status mp_offload_open(int share, mp_offload **result, mp_error *err) {
                             .measure_gemm = mp_offload_measure_gemm,
                             .measure_act = mp_offload_measure_act,
                             .measure_combine = mp_offload_measure_combine,
+                            .see_groups = mp_offload_see_groups,
+                            .measure_quant = mp_offload_measure_quant,
                             .predict_gemm = mp_offload_predict_gemm,
                             .confirm_gemm = mp_offload_confirm_gemm,
                             .confirm_act = mp_offload_confirm_act,

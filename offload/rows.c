@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "offload/rows.h"
 
+#include <stdlib.h>
+
 bool mp_offload_reads_rows_of(const mp_tensor *t) {
     return !t || !t->data || mp_is_stored_float(t->dtype);
 }
@@ -47,6 +49,26 @@ mp_status mp_offload_bring_act(mp_offload *o, const mp_act_slots *s, mp_act_rows
     MP_DO(mp_offload_bring_bytes(o, s->topk_ids, s->slots * 4, MP_SCRATCH_INPUT, &rows->topk_ids, err));
     MP_DO(mp_offload_bring_bytes(o, s->row, s->slots * 8, MP_SCRATCH_ROWS, &rows->row, err));
 out:
+    return status;
+}
+
+mp_status mp_offload_bring_quant(mp_offload *o, const mp_quant_pass *p, mp_quant_rows *rows, mp_error *err) {
+    int64_t *row = malloc((size_t)p->rows * sizeof *row);
+    mp_status status =
+        row ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for places of %lld rows", (long long)p->rows);
+    *rows = (mp_quant_rows){.from_format = mp_describe_format(p->from->dtype),
+                            .code_format = mp_describe_format(p->codes->dtype),
+                            .count = p->rows,
+                            .width = mp_tensor_row_length(p->from),
+                            .group = p->group,
+                            .groups = mp_quant_groups(p)};
+    MP_DO(status);
+    for (int64_t r = 0; r < p->rows; r++) row[r] = mp_quant_row(p, r);
+    MP_DO(mp_offload_bring(o, p->from, MP_SCRATCH_A, &rows->from, err));
+    MP_DO(mp_offload_bring(o, p->codes, MP_SCRATCH_GOT, &rows->codes, err));
+    MP_DO(mp_offload_bring_bytes(o, row, p->rows * 8, MP_SCRATCH_ROWS, &rows->row, err));
+out:
+    free(row);
     return status;
 }
 

@@ -5,8 +5,10 @@
 
 #include "offload/device/act_rows.h"
 #include "offload/device/combine_rows.h"
+#include "offload/device/quant_rows.h"
 #include "offload/handle.h"
 #include "ref/combine.h"
+#include "ref/quant.h"
 
 /* What is told of rows: the device writes it to `at`, from where it comes to the host. */
 typedef struct mp_told_rows {
@@ -40,6 +42,9 @@ typedef struct mp_act_slots {
 } mp_act_slots;
 mp_status mp_offload_bring_act(mp_offload *offload, const mp_act_slots *slots, mp_act_rows *rows,
                                mp_error *err);
+/* Rows of a quantiser, beside the codes that were stored of them. */
+mp_status mp_offload_bring_quant(mp_offload *offload, const mp_quant_pass *pass, mp_quant_rows *rows,
+                                 mp_error *err);
 /* Sums over topk, beside what was stored of them. */
 mp_status mp_offload_bring_combine(mp_offload *offload, const mp_combine_terms *terms, const mp_tensor *got,
                                    mp_combine_rows *rows, mp_error *err);

@@ -171,6 +171,11 @@ mp_act_rule mp_act_rule_of(const mp_case *c, const mp_contract *contract) {
                          .places = mp_places_of(c->dtype)};
 }
 
+mp_nan_clamping mp_nan_clamping_of(const mp_case *c, const mp_contract *contract) {
+    if (!mp_act_clamps(c->act) || contract->act_clamp_nan == MP_CLAMP_NAN_KEPT) return MP_NAN_KEPT_BY_CLAMPS;
+    return contract->act_clamp_nan == MP_CLAMP_NAN_ANY ? MP_NAN_CLAMPED_OR_KEPT : MP_NAN_CLAMPED;
+}
+
 double mp_activate_within(const mp_act_rule *r, double gate, double up, const mp_dtype *gate_dtype,
                           double *bound) {
     const double act = activated_gate(&r->form, gate), a = fabs(act),
@@ -194,57 +199,22 @@ bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, dou
 
 /* ---- uncertain inputs ---- */
 
-/* As mp_larger, without a call of fmin. */
-static inline double smaller(double a, double b) {
-    return a < b ? a : b;
-}
-
-/* A function around a point x: for every x* within the radius, |f(x*) - value - slope (x* - x)| <= rest and
- * |f(x*) - value| <= reach. */
-typedef struct around {
-    double value, slope, rest, reach;
-} around;
-
-/* Taylor: rest <= max|f''| r^2/2, reach <= |slope| r + rest. Of a large radius the steepest slope that f has
- * anywhere says more: reach <= max|f'| r, rest <= reach + |slope| r. */
-static inline around smooth(double value, double slope, double steepest, double curvature, double radius) {
-    const double line = fabs(slope) * radius, quadratic = curvature / 2 * radius * radius;
-    const double reach = smaller(line + quadratic, steepest * radius);
-    return (around){value, slope, smaller(quadratic, line + reach), reach};
-}
-
-/* What becomes of f where a clamp makes a constant of it, `distance` away from its value; flat: the value is
- * on the constant side. What reaches over the bend is off the line by as much. */
-static inline around bent(around f, double value, double distance, bool flat) {
-    const double over = mp_larger(0, f.reach - distance);
-    return flat ? (around){value, 0, over, over} : (around){value, f.slope, f.rest + over, f.reach};
-}
-
-static inline around cut_off(around f, double limit) {
-    return bent(f, mp_at_most64(f.value, limit), fabs(f.value - limit), f.value > limit);
-}
-
-/* v s(z) with z = beta v, and s(z) + v s'(z) beta = s (1 + z (1-s)). */
 static inline mp_act_point swish_at(double v, double beta) {
-    const double z = beta * v;
-    if (z < MP_SWISH_LOWEST) return (mp_act_point){.value = swish(v, beta), .slope = exp(z) * (1 + z)};
-    const double e = mp_exp64(-z), s = 1 / (1 + e), rest = e / (1 + e);
-    return (mp_act_point){.value = v / (1 + e), .slope = s * (1 + z * rest)};
+    if (beta * v < MP_SWISH_LOWEST)
+        return (mp_act_point){.value = swish(v, beta), .slope = mp_swish_tail_slope(beta * v)};
+    return mp_swish_point(v, beta);
 }
 
 /* f' = Phi + v phi. */
 static mp_act_point gelu_at(double v) {
-    const double density = M_SQRT1_2 * M_2_SQRTPI / 2; /* phi(0) */
     return (mp_act_point){.value = gelu(v),
-                          .slope = erfc(-v * M_SQRT1_2) / 2 + v * density * exp(-v * v / 2)};
+                          .slope = erfc(-v * M_SQRT1_2) / 2 + v * MP_NORMAL_DENSITY * exp(-v * v / 2)};
 }
 
 /* f = v s(z), z = b (v + c v^3) with b = 2 sqrt(2/pi). f' = s + v s' z' with s' = s(1-s). */
-#define GELU_TANH_B (2 * (double)ROOT_2_PI)
-#define GELU_TANH_C 0.044715
 static mp_act_point gelu_tanh_at(double v) {
-    const double z = GELU_TANH_B * (v + GELU_TANH_C * v * v * v),
-                 first = GELU_TANH_B * (1 + 3 * GELU_TANH_C * v * v), e = exp(-fabs(z)),
+    const double z = MP_GELU_TANH_B * (v + MP_GELU_TANH_C * v * v * v),
+                 first = MP_GELU_TANH_B * (1 + 3 * MP_GELU_TANH_C * v * v), e = exp(-fabs(z)),
                  s = (z < 0 ? e : 1) / (1 + e), rest = (z < 0 ? 1 : e) / (1 + e);
     return (mp_act_point){.value = gelu_tanh(v), .slope = s * (1 + v * first * rest)};
 }
@@ -257,82 +227,11 @@ mp_act_point mp_activation_at(const mp_act_rule *rule, double gate) {
     case MP_GATE_SWISH: at = swish_at(v, f->beta); break;
     case MP_GATE_GELU: at = gelu_at(v); break;
     case MP_GATE_GELU_TANH: at = gelu_tanh_at(v); break;
-    case MP_GATE_RELU2:
-        at = (mp_act_point){.value = mp_squared_relu64(v), .slope = v <= 0 ? 0 : 2 * v};
-        break;
+    case MP_GATE_RELU2: at = mp_relu2_point(v); break;
     }
     at.gate = gate;
     return at;
 }
-
-double mp_activation_value(const mp_act_rule *rule, const mp_act_point *at, double up) {
-    return product(&rule->form, mp_gate_result(&rule->form, at->value), up, NULL);
-}
-
-/* Of v s(v), s the logistic function, f'' is s(1-s)(2 + v(1-2s)): at most 1/2 (at 0), and (2+|v|) exp(-|v|),
- * which falls with |v|. beta v in place of v: f(beta v)/beta. */
-static inline double swish_curvature(double v, double beta, double radius) {
-    const double nearest = beta * mp_larger(0, fabs(v) - radius);
-    return beta * smaller(0.5, (2 + nearest) * mp_exp64(-nearest));
-}
-
-/* f'' = phi (2 - v^2): its magnitude falls from 2 phi(0) to 0 at sqrt 2, rises to 0.10799 at 2, and falls for
- * ever. */
-static double gelu_curvature(double v, double radius) {
-    const double density = M_SQRT1_2 * M_2_SQRTPI / 2, nearest = mp_larger(0, fabs(v) - radius),
-                 square = nearest * nearest, there = density * exp(-square / 2) * (2 - square);
-    return nearest < 2 ? mp_larger(there, 0.108) : -there;
-}
-
-/* f'' = s' (2 z' + v z'^2 (1-2s) + v z''): with s' <= exp(-z) its magnitude is at most exp(-z) q, q = 2 z' +
- * v z'^2 + v z'' at |v|, and that falls with |v|: q' < z' q, term by term, because z' >= b > 1.5 and z'' =
- * 6 b c |v|. Near 0 it is at most b/2 < 0.8, by search over all v. */
-static double gelu_tanh_curvature(double v, double radius) {
-    const double b = GELU_TANH_B, c = GELU_TANH_C, nearest = mp_larger(0, fabs(v) - radius);
-    const double z = b * (nearest + c * nearest * nearest * nearest),
-                 first = b * (1 + 3 * c * nearest * nearest), second = 6 * b * c * nearest;
-    const double q = 2 * first + nearest * first * first + nearest * second;
-    return smaller(0.8, exp(-z) * q);
-}
-
-/* Around a point. The steepest slopes: of swish f' lies between -0.0999 and 1.0999; of gelu it is at most
- * 1.129 (at sqrt 2) and at least 1 less, of gelu_tanh between -0.13 and 1.13. max(v,0)^2 has f'' = 2 where
- * v > 0. */
-static inline around gate_around(const mp_act_form *form, const mp_act_point *at, double radius) {
-    around in = {at->gate, 1, 0, radius}, f = {NAN, NAN, NAN, NAN};
-    if (form->clamps_gate) in = cut_off(in, form->limit);
-    const double v = in.value, highest = mp_larger(0, v + radius);
-    switch (form->function) {
-    case MP_GATE_SWISH:
-        f = smooth(at->value, at->slope, 1.1, swish_curvature(v, form->beta, in.reach), in.reach);
-        break;
-    case MP_GATE_GELU: f = smooth(at->value, at->slope, 1.13, gelu_curvature(v, radius), radius); break;
-    case MP_GATE_GELU_TANH:
-        f = smooth(at->value, at->slope, 1.13, gelu_tanh_curvature(v, radius), radius);
-        break;
-    case MP_GATE_RELU2: f = smooth(at->value, at->slope, 2 * highest, highest > 0 ? 2 : 0, radius); break;
-    }
-    /* f(in(g*)) = f + f' (in' (g* - g) + rest of in) + rest of f */
-    if (form->clamps_gate)
-        f = (around){f.value, f.slope * in.slope, f.rest + fabs(f.slope) * in.rest, f.reach};
-    return form->clamps_result ? cut_off(f, form->limit) : f;
-}
-
-static inline around factor_around(const mp_act_form *form, double u, double radius) {
-    const around up = {u, 1, 0, radius};
-    if (!form->gated) return (around){.value = 1};
-    if (!form->clamps_up) return up;
-    return bent(up, mp_up_factor(form, u), fabs(fabs(u) - form->limit), fabs(u) > form->limit);
-}
-
-/* The subject's own error anywhere in both intervals: of the roundings of act(gate) float64 makes none. */
-static inline double worst_evaluation(const mp_act_rule *r, double gate, double radius, around a, around f) {
-    const double largest = fabs(a.value) + a.reach;
-    const double error = mp_gate_error(r, gate - radius, gate + radius, largest, r->roundings > 0);
-    return r->form.gated ? mp_product_error(r, error, largest, fabs(f.value) + f.reach) : error;
-}
-
-#define OWN_ROUNDINGS (1 + 0x1p-39) /* of these sums of a few dozen terms themselves */
 
 /* With a = act(gate), f the factor of up, and d, e what the true gate and up deviate by:
  *
@@ -348,28 +247,17 @@ void mp_activation_propagate(const mp_act_rule *rule, const mp_act_point *at, do
     const mp_act_form *form = &rule->form;
     if (!form->gated) up = up_sure = up_random = 0;
     const double gate_radius = gate_sure + gate_random, up_radius = up_sure + up_random;
-    *result = (mp_activation_span){mp_activation_value(rule, at, up), INFINITY, 0};
+    *result = (mp_activation_span){mp_act_point_product(form, at, up), INFINITY, 0};
     if (!isfinite(at->gate) || !isfinite(up) || !isfinite(gate_radius + up_radius)) return;
-    const around a = gate_around(form, at, gate_radius), f = factor_around(form, up, up_radius);
+    const mp_around a = mp_gate_around(form, at, gate_radius), f = mp_factor_around(form, up, up_radius);
     const double by_gate = fabs(a.slope * f.value), by_up = fabs(a.value * f.slope);
     const double sure = by_gate * gate_sure + by_up * up_sure + a.rest * fabs(f.value) +
                         fabs(a.value) * f.rest + a.reach * f.reach +
-                        worst_evaluation(rule, at->gate, gate_radius, a, f);
+                        mp_worst_evaluation(rule, at->gate, gate_radius, a, f);
     const double random = hypot(by_gate * gate_random, by_up * up_random);
     if (!isfinite(result->value) || !isfinite(sure + random)) return;
-    result->sure = sure * OWN_ROUNDINGS;
-    result->random = random * OWN_ROUNDINGS;
-}
-
-double mp_activation_interval_bound(const mp_act_rule *rule, const mp_act_point *at, double gate_radius,
-                                    double up, double up_radius) {
-    const mp_act_form *form = &rule->form;
-    if (!form->gated) up = up_radius = 0;
-    if (!isfinite(at->gate) || !isfinite(up) || !isfinite(gate_radius + up_radius)) return INFINITY;
-    const around a = gate_around(form, at, gate_radius), f = factor_around(form, up, up_radius);
-    const double bound = a.reach * fabs(f.value) + fabs(a.value) * f.reach + a.reach * f.reach +
-                         worst_evaluation(rule, at->gate, gate_radius, a, f);
-    return isfinite(a.value * f.value) && isfinite(bound) ? bound * OWN_ROUNDINGS : INFINITY;
+    result->sure = sure * MP_OWN_ROUNDINGS;
+    result->random = random * MP_OWN_ROUNDINGS;
 }
 
 void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_t *row, int64_t slots,

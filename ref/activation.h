@@ -19,7 +19,7 @@
 #include "moeparity/case.h"
 #include "moeparity/contract.h"
 #include "moeparity/tensor.h"
-#include "ref/activated.h"
+#include "ref/activated_ball.h"
 
 #include <math.h>
 
@@ -32,11 +32,8 @@ static inline bool mp_act_clamps(mp_activation act) {
     return act == MP_SWIGLU_OAI || act == MP_SILU_CLAMP || act == MP_CLAMP_SILU;
 }
 
-/* A gate or an up as an activation takes it whose clamps make their upper limit of a NaN: infinity has the
- * same limit, before exp and behind it. */
-static inline double mp_clamped_nan(double v) {
-    return isnan(v) ? (double)INFINITY : v;
-}
+/* What becomes of a NaN in gate and up of the case's activation. */
+mp_nan_clamping mp_nan_clamping_of(const mp_case *c, const mp_contract *contract);
 
 /* Bound of |subject - mp_activate(...)| before the store's rounding; derived in activated.h. It covers the
  * float64 value's own error too: act(gate) is within 4 * 2^-53 of the exact value, relatively. */
@@ -52,14 +49,8 @@ double mp_activate_within(const mp_act_rule *rule, double gate, double up, const
  * Inf, and both are right. */
 bool mp_activation_may_vanish(const mp_case *c, const mp_contract *contract, double gate);
 
-/* A gate, and what the case's activation is there, which contracts have in common: act(gate) before a result
- * is clamped, of the gate as it is clamped, and its slope. */
-typedef struct mp_act_point {
-    double gate, value, slope;
-} mp_act_point;
+/* What the case's activation is at a gate. */
 mp_act_point mp_activation_at(const mp_act_rule *rule, double gate);
-/* mp_activate(c, gate, up, NULL). Not gated: up is not read. */
-double mp_activation_value(const mp_act_rule *rule, const mp_act_point *gate, double up);
 
 /* The activation of inputs that are known up to an error, for judging spans of stages: what a subject makes
  * of its own gate and up, before the store's rounding, against float64 values of both.
@@ -83,10 +74,9 @@ void mp_activation_propagate(const mp_act_rule *rule, const mp_act_point *gate, 
                              double gate_random, double up, double up_sure, double up_random,
                              mp_activation_span *result);
 
-/* Bound of |subject - mp_activate(c, gate, up, NULL)| where the subject's gate and up lie within the radii:
- * everything is taken for deterministic. INFINITY where something is not finite. */
-double mp_activation_interval_bound(const mp_act_rule *rule, const mp_act_point *gate, double gate_radius,
-                                    double up, double up_radius);
+/* mp_activation_interval_bound (ref/activated_ball.h): a bound of |subject - mp_activate(c, gate, up, NULL)|
+ * where the subject's gate and up lie within the radii: everything is taken for deterministic. INFINITY where
+ * something is not finite. */
 
 /* A stored activation that an engine is to measure by itself: of each slot what measured.h says of its
  * elements, of which `passed` are plain, of a finite gate and up, and within their bound; of a filtered slot

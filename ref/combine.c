@@ -87,22 +87,6 @@ mp_combine_range mp_combine_range_of(const mp_case *c, const mp_contract *contra
                               .dtype = dtype};
 }
 
-bool mp_combine_leaves_range(const mp_combine_range *r, const mp_sum *sum) {
-    const double value = fabs(mp_sum_value(sum)), rsf = fabs(r->rule.rsf);
-    const bool cancels = value < sum->mass;
-    const double terms = r->by_addition ? fmax(1, rsf) : 1; /* they may be scaled first */
-    /* What the shared output is added to: in dtype, or a float32. */
-    if (r->rule.shares && isfinite(value) &&
-        rsf * value + mp_combine_error(&r->rule, rsf, false, sum) >= r->shared)
-        return true;
-    /* Inf among the terms, and the others may come to Inf of the other sign before it is added. */
-    if (isinf(value)) return sum->finite >= (r->by_addition ? r->dtype : r->step);
-    if (!cancels && !r->scaled) return false;
-    const double error = mp_combine_error(&r->rule, 1, false, sum);
-    return (cancels && (sum->mass + error) * terms >= (r->by_addition ? r->dtype : r->step)) ||
-           (r->scaled && value + error >= (r->before_scale ? r->dtype : r->step));
-}
-
 bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum) {
     const mp_combine_range range = mp_combine_range_of(c, contract);
     return mp_combine_leaves_range(&range, &sum);

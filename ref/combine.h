@@ -48,15 +48,8 @@ double mp_combine_bound(const mp_case *c, const mp_contract *contract, mp_sum su
  * is Inf, NaN or, where stores saturate, any number. */
 bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contract, mp_sum sum);
 
-/* The same of many sums: what they have in common, and each of them. */
-typedef struct mp_combine_range {
-    mp_combine_rule rule;
-    bool by_addition, before_scale; /* rounded to dtype: every sum, the whole before it is scaled */
-    bool scaled;
-    double shared, step, dtype; /* from where on: a sum that the shared output is added to, float32, dtype */
-} mp_combine_range;
+/* The same of many sums: what they have in common; of each mp_combine_leaves_range has it. */
 mp_combine_range mp_combine_range_of(const mp_case *c, const mp_contract *contract);
-bool mp_combine_leaves_range(const mp_combine_range *range, const mp_sum *sum);
 
 /* A stored sum over topk that an engine is to measure by itself: of each token what measured.h says of its
  * elements, of which `passed` are plain, far from overflow on every way, and within their bound. */

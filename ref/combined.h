@@ -4,7 +4,7 @@
 #ifndef MP_REF_COMBINED_H
 #define MP_REF_COMBINED_H
 
-#include "ref/measured.h"
+#include "ref/ball.h"
 
 /* ---- the sum ---- */
 
@@ -107,6 +107,50 @@ MP_MEASURED double mp_combine_error(const mp_combine_rule *r, double rsf, int sh
 
 MP_MEASURED double mp_combine_error_of(const mp_combine_rule *r, const mp_sum *sum) {
     return mp_combine_error(r, fabs(r->rsf), r->shares, sum);
+}
+
+/* ---- ranges ---- */
+
+/* In which a contract's sums are kept. */
+typedef struct mp_combine_range {
+    mp_combine_rule rule;
+    int by_addition, before_scale; /* rounded to dtype: every sum, the whole before it is scaled */
+    int scaled;
+    double shared, step, dtype; /* from where on: a sum that the shared output is added to, float32, dtype */
+} mp_combine_range;
+
+/* Whether a sum that is not the last one may leave its range (mp_combine_may_overflow_inside). */
+MP_MEASURED int mp_combine_leaves_range(const mp_combine_range *r, const mp_sum *sum) {
+    const double value = fabs(mp_sum_value(sum)), rsf = fabs(r->rule.rsf);
+    const int cancels = value < sum->mass;
+    const double terms = r->by_addition ? fmax(1, rsf) : 1; /* they may be scaled first */
+    /* What the shared output is added to: in dtype, or a float32. */
+    if (r->rule.shares && mp_is_finite(value) &&
+        rsf * value + mp_combine_error(&r->rule, rsf, 0, sum) >= r->shared)
+        return 1;
+    /* Inf among the terms, and the others may come to Inf of the other sign before it is added. */
+    if (value == mp_infinity64()) return sum->finite >= (r->by_addition ? r->dtype : r->step);
+    if (!cancels && !r->scaled) return 0;
+    const double error = mp_combine_error(&r->rule, 1, 0, sum);
+    return (cancels && (sum->mass + error) * terms >= (r->by_addition ? r->dtype : r->step)) ||
+           (r->scaled && value + error >= (r->before_scale ? r->dtype : r->step));
+}
+
+/* ---- of balls ---- */
+
+/* How far a sum may be off whose terms are known within sum->error. Where one that is not the last may
+ * overflow, the value stands without a bound. */
+MP_MEASURED double mp_combine_radius(const mp_combine_range *r, const mp_sum *sum) {
+    return mp_combine_leaves_range(r, sum) ? mp_infinity64() : mp_combine_error_of(&r->rule, sum);
+}
+
+/* A sum of balls, beside a second contract: sum->error is of their `sure`, det the same of theirs. */
+MP_MEASURED mp_ball mp_combined_ball(const mp_combine_range *r, const mp_combine_range *beside, mp_sum *sum,
+                                     double det) {
+    mp_ball ball = {mp_sum_scaled(sum, r->rule.rsf), mp_combine_radius(r, sum), 0, 0};
+    sum->error = det;
+    ball.det = mp_combine_radius(beside, sum);
+    return ball;
 }
 
 #endif

@@ -11,9 +11,10 @@
 #include "moeparity/contract.h"
 #include "moeparity/inputs.h"
 #include "ref/activation.h"
+#include "ref/ball_rules.h"
 #include "ref/combine.h"
 #include "ref/gemm.h"
-#include "ref/token_figures.h"
+#include "ref/quant.h"
 
 /* What is measured against the sums of a GEMM: how each is expected, and where its stored number lies. */
 typedef struct mp_gemm_screen {
@@ -46,6 +47,12 @@ struct mp_engine {
                              mp_error *err);
     mp_status (*measure_combine)(const mp_engine *self, const mp_combine_screen *screen,
                                  mp_row_figures *figures, mp_error *err);
+    /* Of codes (ref/quant.h): what the groups of all rows have in common, [rows, groups of a row], and figures
+     * of all rows. The rest is as above. Both are there, or neither. */
+    mp_status (*see_groups)(const mp_engine *self, const mp_quant_pass *pass, mp_quant_seen *seen,
+                            mp_error *err);
+    mp_status (*measure_quant)(const mp_engine *self, const mp_quant_screen *screen,
+                               mp_quant_figures *figures, mp_error *err);
     /* As mp_predict_scaled_gemm; of a case without quantised experts the scheme is that of MP_QUANT_NONE, and
      * dtype the case's. NULL: the engine predicts nothing. MP_EUNSUPPORTED: not this GEMM, and out is
      * unchanged; in both cases the CPU predicts it. */
@@ -66,11 +73,14 @@ struct mp_engine {
     mp_status (*confirm_combine)(const mp_engine *self, const mp_combine_bits *bits, const mp_tensor *got,
                                  bool *equal, mp_error *err);
     /* The final output of all stages beside what mp_ref_exact has for all tokens: figures [c->M], of all
-     * elements of a token. Nobody has compared them with anything yet: the caller does, for some tokens.
+     * elements of a token. With `rules`, of a case whose activations are quantised, the same beside balls
+     * that were made by them: bounds [c->M], whose elements are numbered within the token; NULL: without, and
+     * bounds is not written. Nobody has compared them with anything yet: the caller does, for some tokens.
      * NULL: the engine has none. MP_EUNSUPPORTED: not of this case, or not enough memory, and figures hold
      * anything; in both cases they are made of what mp_ref_exact gives. */
     mp_status (*end_to_end)(const mp_engine *self, const mp_case *c, const mp_inputs *in,
-                            const mp_tensor *out, mp_token_figures *figures, mp_error *err);
+                            const mp_tensor *out, const mp_ball_rules *rules, mp_token_figures *figures,
+                            mp_bound_figures *bounds, mp_error *err);
 };
 
 extern const mp_engine mp_engine_plain, mp_engine_blas;

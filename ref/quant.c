@@ -27,11 +27,13 @@ mp_quant_pass mp_quant_pass_of(const mp_stage_call *call, mp_stage stage, mp_qua
                                  .upper = INFINITY}}; /* of amax: no scheme gives one */
 }
 
-/* What all rows have in common, of a scale that they share. */
-static mp_quant_unit unit_of_all(const mp_quant_pass *p) {
+/* Of a scale that all rows share. */
+mp_quant_unit mp_quant_unit_of_all(const mp_quant_pass *p) {
     enum { PIECE = 256 };
     const int64_t width = mp_tensor_row_length(p->from);
     mp_quant_unit all = mp_quant_unit_empty;
+    if (p->per != MP_PER_TENSOR) return all;
+    mp_tensor_make_rows(p->from, p->row, p->rows);
 #pragma omp parallel if (mp_worth_threads(p->rows, width))
     {
         mp_quant_unit unit = mp_quant_unit_empty;
@@ -52,10 +54,31 @@ static mp_quant_unit unit_of_all(const mp_quant_pass *p) {
     return all;
 }
 
+void mp_quant_for_row(const mp_quant_pass *p, const mp_quant_unit *all, int64_t r, float *x,
+                      mp_quant_visit *visit, void *ctx) {
+    const int64_t width = mp_tensor_row_length(p->from), groups = mp_quant_groups(p),
+                  row = mp_quant_row(p, r);
+    const bool shared = p->per == MP_PER_TENSOR;
+    mp_decode_row_f32(p->from->dtype, p->from->data, row * width, width, x);
+    for (int64_t g = 0; g < groups; g++) {
+        const int64_t first = g * p->group, n = width - first < p->group ? width - first : p->group;
+        mp_quant_unit unit = mp_quant_unit_empty;
+        mp_quant_unit_add(&unit, x + first, n);
+        visit(ctx, p,
+              &(mp_quant_span){.r = r,
+                               .row = row,
+                               .first = first,
+                               .n = n,
+                               .scale_at = shared ? 0 : row * groups + g,
+                               .x = x + first,
+                               .unit = shared ? all : &unit});
+    }
+}
+
 mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void *ctx, mp_error *err) {
-    const int64_t width = mp_tensor_row_length(p->from), groups = mp_blocks_of(width, p->group);
+    const int64_t width = mp_tensor_row_length(p->from);
     mp_tensor_make_rows(p->from, p->row, p->rows);
-    const mp_quant_unit all = p->per == MP_PER_TENSOR ? unit_of_all(p) : mp_quant_unit_empty;
+    const mp_quant_unit all = mp_quant_unit_of_all(p);
     bool failed = false;
 #pragma omp parallel if (mp_worth_threads(p->rows, 4 * width))
     {
@@ -65,25 +88,8 @@ mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void 
             failed = true;
         }
 #pragma omp for schedule(static)
-        for (int64_t r = 0; r < p->rows; r++) {
-            const int64_t row = mp_quant_row(p, r);
-            if (row < 0 || !x) continue;
-            mp_decode_row_f32(p->from->dtype, p->from->data, row * width, width, x);
-            for (int64_t g = 0; g < groups; g++) {
-                const int64_t first = g * p->group, n = width - first < p->group ? width - first : p->group;
-                mp_quant_unit unit = mp_quant_unit_empty;
-                mp_quant_unit_add(&unit, x + first, n);
-                const bool shared = p->per == MP_PER_TENSOR;
-                visit(ctx, p,
-                      &(mp_quant_span){.r = r,
-                                       .row = row,
-                                       .first = first,
-                                       .n = n,
-                                       .scale_at = shared ? 0 : row * groups + g,
-                                       .x = x + first,
-                                       .unit = shared ? &all : &unit});
-            }
-        }
+        for (int64_t r = 0; r < p->rows; r++)
+            if (x && mp_quant_row(p, r) >= 0) mp_quant_for_row(p, &all, r, x, visit, ctx);
         free(x);
     }
     return failed ? mp_fail(err, MP_EMEMORY, "quantise: no memory for rows of %lld numbers", (long long)width)

@@ -41,6 +41,23 @@ typedef struct mp_quant_span {
 } mp_quant_span;
 typedef void mp_quant_visit(void *ctx, const mp_quant_pass *p, const mp_quant_span *span);
 mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void *ctx, mp_error *err);
+/* Those of a row that lies somewhere. all: of MP_PER_TENSOR what mp_quant_unit_of_all has; x: room for a row.
+ */
+void mp_quant_for_row(const mp_quant_pass *p, const mp_quant_unit *all, int64_t r, float *x,
+                      mp_quant_visit *visit, void *ctx);
+mp_quant_unit mp_quant_unit_of_all(const mp_quant_pass *p); /* empty of others */
+static inline int64_t mp_quant_groups(const mp_quant_pass *p) {
+    return mp_blocks_of(mp_tensor_row_length(p->from), p->group);
+}
+
+/* Stored codes that an engine is to measure by itself: in the order of rows, [rows, groups of a row]. Of each
+ * row what measured.h says of its codes, of which `passed` are plain, of a plain group, the code that its
+ * factor gives, and within their bound; of a row that lies nowhere none. */
+typedef struct mp_quant_screen {
+    const mp_quant_pass *pass;
+    const mp_quant_stored_group *groups;
+    mp_quant_codes_rule rule;
+} mp_quant_screen;
 /* Stores the scale that was made of a span. */
 void mp_quant_store_scale(const mp_quant_pass *p, const mp_quant_span *span, double scale);
 

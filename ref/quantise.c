@@ -33,6 +33,13 @@ mp_quant_range mp_quant_factors(const mp_quantisation *q, const mp_quant_unit *u
     return mp_quant_rules[q->quantiser].factor(q, unit, scale);
 }
 
+bool mp_quant_is_one_step(mp_quantiser quantiser, bool *divides) {
+    const mp_quant_rule *rule = &mp_quant_rules[quantiser];
+    *divides = rule->step == MP_STEP_OVER;
+    return (*divides || rule->step == MP_STEP_TIMES) && rule->rounding == MP_ROUND_EVEN &&
+           quantiser != MP_QUANT_VLLM_INT8_TOKEN_ASYM;
+}
+
 /* cvt.rni.sat.s32.f32 and cvt.rzi.s32.f32 of a float32 that is integral: NaN gives 0. */
 static int32_t to_int32(double integral) {
     return (int32_t)(uint32_t)mp_encode_code(MP_I32, integral);

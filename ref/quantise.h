@@ -52,7 +52,7 @@
 #define MP_REF_QUANTISE_H
 
 #include "moeparity/quantiser.h"
-#include "ref/measured.h"
+#include "ref/quantised.h"
 
 typedef struct mp_quantisation {
     mp_quantiser quantiser;
@@ -89,6 +89,9 @@ mp_quant_range mp_quant_factors(const mp_quantisation *q, const mp_quant_unit *u
 /* The zero point: 0 but for vllm-int8-token-asym. */
 int32_t mp_quant_zero(const mp_quantisation *q, const mp_quant_unit *unit, double scale);
 
+/* Whether a code is a float32 product with the factor, or a quotient by it, rounded to nearest even. */
+bool mp_quant_is_one_step(mp_quantiser quantiser, bool *divides);
+
 /* Codes, right-aligned in a byte each, that n values may get: all between low and high, in the order of their
  * numbers, can be. Of one formula they are equal. */
 void mp_quant_codes(const mp_quantisation *q, const mp_quant_unit *unit, mp_quant_range factor, int32_t zero,
@@ -105,24 +108,8 @@ bool mp_quant_code_fits(mp_dtype codes, uint64_t code, uint8_t low, uint8_t high
  * Inf, a factor that is not finite. The derivation stands in quantise_bound.c. */
 double mp_quant_error(const mp_quantisation *q, mp_quant_range factor, double step, int32_t zero, double x);
 
-/* The same of many values: what they have in common, and each of them. */
-typedef struct mp_quant_spread {
-    bool unbounded;
-    double step, off, most;        /* largest |1 - f * step|, and largest f, of 1/f where that divides */
-    double last[2];                /* code upwards, and downwards */
-    double halves, halves_of_code; /* half ulps of what is computed, and half distances of codes */
-    mp_places computed, codes;
-} mp_quant_spread;
+/* The same of many values: what they have in common; of each mp_quant_spread_at has it. */
 mp_quant_spread mp_quant_spread_of(const mp_quantisation *q, mp_quant_range factor, double step,
                                    int32_t zero);
-static inline double mp_quant_spread_at(const mp_quant_spread *s, double x) {
-    const double a = fabs(x);
-    if (!mp_is_finite(x) || s->unbounded) return (double)INFINITY;
-    if (s->step == 0) return a; /* whatever the code */
-    const double reach = a * s->most, computed = s->halves * mp_half_place(&s->computed, reach) + 0x1p-126,
-                 v = reach + computed, last = s->last[x < 0], within = last > 0 ? last : 0,
-                 rounded = s->halves_of_code * mp_half_place(&s->codes, v < within ? v : within);
-    return (a * s->off + s->step * (computed + (rounded > v - last ? rounded : v - last))) * (1 + 0x1p-40);
-}
 
 #endif

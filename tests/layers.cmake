@@ -45,7 +45,7 @@ set(shared_with_devices base/mix.h cases/codes.h cases/limit_numbers.h cases/num
     ref/predict/float32_math.h ref/predict/activation_f32.h ref/predict/quantise_f32.h)
 set(shared_with_offload base/mix.h ref/predict/terms.h ref/predict/float32_math.h
     ref/predict/activation_f32.h ref/measured.h ref/scaled_sum.h ref/activated.h
-    ref/combined.h ref/token_figures.h)
+    ref/activated_ball.h ref/ball.h ref/combined.h ref/quantised.h ref/token_figures.h)
 
 # Sets `folder` to where `path`, as an include names it, belongs, or to "".
 function(find_folder path)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The kernels of offload/device/ on the host, for the device of tests/fake_cuda.h: operands are decoded, and
  * the steps of the pipeline made, by the same headers, the sums are written down once more. */
+#include "offload/device/balls.h"
 #include "offload/device/confirm.h"
 #include "offload/device/confirm_act.h"
 #include "offload/device/confirm_combine.h"
@@ -8,6 +9,7 @@
 #include "offload/device/screen.h"
 #include "offload/device/screen_act.h"
 #include "offload/device/screen_combine.h"
+#include "offload/device/screen_quant.h"
 #include "offload/device/steps.h"
 #include "tests/fake_cuda.h"
 
@@ -76,6 +78,52 @@ static void measure_tokens(const mp_output64_params *p) {
     }
 }
 
+/* ---- balls.cu ---- */
+
+static void quantise_balls(const mp_quant_balls_params *p) {
+    const int *ids = fake_memory(p->topk_ids);
+    const void *x = fake_memory(p->x);
+    const mp_quant_group *group = fake_memory(p->groups);
+    const long long groups = mp_groups_of_row(p);
+    double *reach = fake_memory(p->reach);
+    for (long long at = 0; at < p->rows * groups; at++) {
+        const long long first = at / groups * p->to.width + at % groups * p->group,
+                        rest = p->to.width - at % groups * p->group, n = rest < p->group ? rest : p->group;
+        mp_group_look look = {0};
+        for (long long i = first; i < first + n; i++)
+            mp_group_look_add(&look, &p->rule, mp_ball_to_quantise(p, x, i));
+        for (long long i = first; i < first + n; i++)
+            if (mp_row_is_read(p, ids, at / groups))
+                reach[at / groups] =
+                    mp_larger(mp_quantise_ball_at(p, group[at], &look, mp_ball_to_quantise(p, x, i), i),
+                              reach[at / groups]);
+            else
+                mp_ball_write(&p->to, i, (mp_ball){0});
+    }
+}
+
+static void sum_balls(const mp_sum_balls_params *p) {
+    for (long long i = 0; i < p->rows * p->n; i++)
+        mp_sum_ball_at(p, fake_memory(p->sums), fake_memory(p->slots), fake_memory(p->topk_ids),
+                       fake_memory(p->weights), fake_memory(p->bias), fake_memory(p->rules), i);
+}
+
+static void activate_balls(const mp_act_balls_params *p) {
+    for (long long i = 0; i < p->slots * p->to.width; i++) mp_act_ball_at(p, i);
+}
+
+static void bound_tokens(const mp_output_balls_params *p) {
+    for (long long token = 0; token < p->tokens; token++) {
+        mp_token_figures *figures = (mp_token_figures *)fake_memory(p->figures) + token;
+        mp_bound_figures *bounds = (mp_bound_figures *)fake_memory(p->bounds) + token;
+        *figures = (mp_token_figures){0};
+        *bounds = mp_no_bound_figures();
+        for (long long i = 0; i < mp_output_balls_width(p); i++)
+            mp_output_ball_at(p, fake_memory(p->topk_ids), fake_memory(p->weights), fake_memory(p->shared),
+                              fake_memory(p->stored), token, i, figures, bounds);
+    }
+}
+
 /* ---- screen.cu ---- */
 
 static void screen_gemm(const mp_screen_params *p) {
@@ -101,6 +149,30 @@ static void screen_combine(const mp_screen_combine_params *p) {
         mp_row_figures *f = (mp_row_figures *)fake_memory(p->figures) + m;
         mp_row_figures_start(f);
         for (long long k = 0; k < p->rows.K; k++) mp_screen_combine_element(p, m, k, f);
+    }
+}
+
+/* ---- screen_quant.cu ---- */
+
+static void see_groups(const mp_see_groups_params *p) {
+    const mp_quant_rows *r = &p->rows;
+    const long long *row = fake_memory(r->row);
+    mp_quant_seen *seen = fake_memory(p->seen);
+    for (long long i = 0; i < r->count; i++)
+        for (long long k = 0; k < r->width && row[i] >= 0; k++) {
+            mp_quant_seen *to = &seen[i * r->groups + k / r->group];
+            if (k % r->group == 0) *to = (mp_quant_seen){0};
+            mp_see_number(to, mp_quantised_at(r, row[i] * r->width + k));
+        }
+}
+
+static void screen_quant(const mp_screen_quant_params *p) {
+    const long long *row = fake_memory(p->rows.row);
+    for (long long i = 0; i < p->rows.count; i++) {
+        mp_quant_figures *f = (mp_quant_figures *)fake_memory(p->figures) + i;
+        mp_row_figures_start(&f->row);
+        f->saturated = 0;
+        for (long long k = 0; k < p->rows.width && row[i] >= 0; k++) mp_screen_quant_element(p, i, k, f);
     }
 }
 
@@ -131,9 +203,15 @@ static void execute(const char *entry, const void *params) {
     if (strcmp(entry, "epilogue") == 0) epilogue(params);
     if (strcmp(entry, "activate") == 0) activate(params);
     if (strcmp(entry, "measure_tokens") == 0) measure_tokens(params);
+    if (strcmp(entry, "quantise_balls") == 0) quantise_balls(params);
+    if (strcmp(entry, "sum_balls") == 0) sum_balls(params);
+    if (strcmp(entry, "activate_balls") == 0) activate_balls(params);
+    if (strcmp(entry, "bound_tokens") == 0) bound_tokens(params);
     if (strcmp(entry, "screen_gemm") == 0) screen_gemm(params);
     if (strcmp(entry, "screen_act") == 0) screen_act(params);
     if (strcmp(entry, "screen_combine") == 0) screen_combine(params);
+    if (strcmp(entry, "see_groups") == 0) see_groups(params);
+    if (strcmp(entry, "screen_quant") == 0) screen_quant(params);
     if (strcmp(entry, "confirm_act") == 0) confirm_act(params);
     if (strcmp(entry, "confirm_combine") == 0) confirm_combine(params);
     for (int w = 0; w < 4; w++)

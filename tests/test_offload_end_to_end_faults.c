@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The pipeline of offload/ with one kernel that is wrong: figures that it makes are refused, for they are not
  * those of the CPU. The device is that of tests/fake_cuda.h. */
+#include "offload/device/balls.h"
+#include "offload/device/params.h"
 #include "offload/device/steps.h"
 #include "tests/end_to_end_support.h"
 #include "tests/fake_cuda.h"
@@ -23,6 +25,12 @@ static void rotate(CUdeviceptr at, long long bytes, long long by) {
 }
 
 enum { TOKENS = 64, TOPK = 2, EXPERTS = 4, K = 64 };
+
+/* Memory that nobody reads. */
+static CUdeviceptr spare(void) {
+    static double memory[TOKENS * TOPK];
+    return (CUdeviceptr)(uintptr_t)memory;
+}
 
 static void filter_second_slots(CUdeviceptr topk_ids) {
     for (int t = 1; t < TOKENS * TOPK; t += TOPK) ((int *)fake_memory(topk_ids))[t] = -1;
@@ -56,6 +64,61 @@ PLANT(a_slot_left_out, "measure_tokens", mp_output64_params, p.topk--)
 PLANT(a_token_left_out, "measure_tokens", mp_output64_params, p.tokens--)
 PLANT(slots_that_have_no_expert, "measure_tokens", mp_output64_params, filter_second_slots(p.topk_ids))
 
+/* Balls. */
+PLANT(radius_of_codes_halved, "quantise_balls", mp_quant_balls_params, p.rule.spread.halves_of_code /= 2)
+PLANT(scales_of_the_row_behind, "quantise_balls", mp_quant_balls_params,
+      rotate(p.groups, p.rows *(long long)sizeof(mp_quant_group), sizeof(mp_quant_group)))
+PLANT(x_of_the_token_behind, "quantise_balls", mp_quant_balls_params,
+      if (p.x) rotate(p.x, TOKENS *K * 2, K * 2))
+PLANT(a_slot_that_counts_alone, "quantise_balls", mp_quant_balls_params, p.slots = 1)
+PLANT(the_smallest_reach, "quantise_balls", mp_quant_balls_params, p.reach = spare())
+PLANT(rules_of_the_row_behind, "sum_balls", mp_sum_balls_params, p.rules += 2 * sizeof(mp_ball_sum_rule))
+PLANT(the_rule_of_codes_for_both, "sum_balls", mp_sum_balls_params, p.rules += sizeof(mp_ball_sum_rule))
+PLANT(ball_bias_left_out, "sum_balls", mp_sum_balls_params, p.bias = 0)
+PLANT(ball_weights_left_out, "sum_balls", mp_sum_balls_params, p.weights = 0)
+PLANT(a_store_that_is_exact, "sum_balls", mp_sum_balls_params, p.store.rounds = 0)
+PLANT(a_column_of_balls_left_out, "sum_balls", mp_sum_balls_params, p.to.width = p.to.width; p.n0++)
+PLANT(ball_up_of_the_next_element, "activate_balls", mp_act_balls_params, p.up = 1)
+PLANT(another_error_of_exp, "activate_balls", mp_act_balls_params, p.rule.eps *= 2)
+PLANT(codes_by_the_contract, "activate_balls", mp_act_balls_params, p.beside = p.rule)
+PLANT(ball_clamp_left_out, "activate_balls", mp_act_balls_params, p.rule.form.clamps_up = 0)
+PLANT(an_activation_that_is_exact, "activate_balls", mp_act_balls_params, p.store.rounds = 0)
+PLANT(ball_weights_of_the_token_behind, "bound_tokens", mp_output_balls_params,
+      rotate(p.weights, TOKENS *TOPK * 4, TOPK * 4))
+PLANT(ball_shared_left_out, "bound_tokens", mp_output_balls_params, p.shared = 0)
+PLANT(another_scale_of_balls, "bound_tokens", mp_output_balls_params, p.range.rule.rsf *= 1 + 0x1p-30)
+PLANT(additions_that_are_exact, "bound_tokens", mp_output_balls_params, p.range.rule.u = 0)
+PLANT(an_output_that_is_exact, "bound_tokens", mp_output_balls_params, p.store.rounds = 0)
+PLANT(a_bound_that_is_large, "bound_tokens", mp_output_balls_params, p.store.places.unit *= 2)
+PLANT(balls_of_the_output_behind, "bound_tokens", mp_output_balls_params,
+      rotate(p.stored, TOKENS *K * 2, K * 2))
+PLANT(a_slot_of_balls_left_out, "bound_tokens", mp_output_balls_params, p.topk--)
+PLANT(a_token_of_balls_left_out, "bound_tokens", mp_output_balls_params, p.tokens--)
+
+/* Radii that are too small by 2^-30. */
+static void smaller_radii(const char *entry, const void *params) {
+    const mp_gemm64_params *p = params;
+    right(entry, params);
+    if (!is(entry, "gemm_absolute")) return;
+    const mp_row_tile *tile = fake_memory(p->tiles);
+    double *value = fake_memory(p->value);
+    for (long long t = 0; t < p->tile_count; t++)
+        for (long long i = 0; i < tile[t].count * p->n; i++)
+            value[(tile[t].row - tile[0].row) * p->n + i] *= 1 - 0x1p-30;
+}
+
+/* Of all tokens but the bounds are made, which are then the ones of before. */
+static void bounds_left_out(const char *entry, const void *params) {
+    const mp_output_balls_params *p = params;
+    if (!is(entry, "bound_tokens")) {
+        right(entry, params);
+        return;
+    }
+    mp_bound_figures *bounds = fake_memory(p->bounds), kept = bounds[p->tokens - 1];
+    right(entry, params);
+    bounds[p->tokens - 1] = kept;
+}
+
 static void nothing(const char *entry, const void *params) {
     right(entry, params);
 }
@@ -83,6 +146,36 @@ static const struct {
     {"a slot left out of the sum", a_slot_left_out, "", "token"},
     {"a token left out", a_token_left_out, "", "measured 0 of 64 elements of token 63"},
     {"a filtered slot", slots_that_have_no_expert, "", "token"},
+    {"nothing", nothing, "quant=fp8-channel", NULL},
+    {"half a code", radius_of_codes_halved, "quant=fp8-channel", "sums of bounds"},
+    {"other scales", scales_of_the_row_behind, "quant=fp8-channel", "sums of bounds"},
+    {"another x", x_of_the_token_behind, "quant=fp8-channel", "norm of values"},
+    {"rows read by others' slots", a_slot_that_counts_alone, "quant=fp8-channel filter=0.5", "token"},
+    {"no reach", the_smallest_reach, "quant=fp8-channel", "sums of bounds"},
+    {"rules of another row", rules_of_the_row_behind, "quant=fp8-channel data=wide", "token"},
+    {"the rule of codes", the_rule_of_codes_for_both, "quant=fp8-channel", "sums of bounds"},
+    {"no bias of balls", ball_bias_left_out, "quant=fp8-channel bias=1", "norm of values"},
+    {"no weights of balls", ball_weights_left_out, "quant=fp8-channel", "norm of values"},
+    {"stores that are exact", a_store_that_is_exact, "quant=fp8-channel", "sums of bounds"},
+    {"another column of balls", a_column_of_balls_left_out, "quant=fp8-channel", "token"},
+    {"another up of balls", ball_up_of_the_next_element, "quant=fp8-channel", "norm of values"},
+    {"another exp", another_error_of_exp, "quant=fp8-channel", "sums of bounds"},
+    {"codes by the contract", codes_by_the_contract, "quant=fp8-channel", "sums of bounds"},
+    {"no clamp of balls", ball_clamp_left_out, "quant=fp8-channel act=clamp_silu limit=0.05", "token"},
+    {"an exact activation", an_activation_that_is_exact, "quant=fp8-channel", "sums of bounds"},
+    {"other weights of balls", ball_weights_of_the_token_behind,
+     "quant=fp8-channel apply_router_weight_in_combine=1", "norm of values"},
+    {"no shared output of balls", ball_shared_left_out, "quant=fp8-channel shared=add", "norm of values"},
+    {"another scale of balls", another_scale_of_balls, "quant=fp8-channel rsf=2.5", "token"},
+    {"exact additions", additions_that_are_exact, "quant=fp8-channel", "sums of bounds"},
+    {"an exact output", an_output_that_is_exact, "quant=fp8-channel", "sums of bounds"},
+    {"a larger bound", a_bound_that_is_large, "quant=fp8-channel", "sums of bounds"},
+    {"another output of balls", balls_of_the_output_behind, "quant=fp8-channel", "norm of values"},
+    {"a slot of balls left out", a_slot_of_balls_left_out, "quant=fp8-channel", "token"},
+    {"a token of balls left out", a_token_of_balls_left_out, "quant=fp8-channel",
+     "measured 0 of 64 elements of token 63"},
+    {"smaller radii", smaller_radii, "quant=fp8-channel", "sums of bounds"},
+    {"bounds that are not written", bounds_left_out, "quant=fp8-channel", "no bounds of token 63"},
 };
 
 static void each_is_refused(void **state) {
@@ -111,8 +204,7 @@ static void each_is_refused(void **state) {
 }
 
 /* Every call of the driver fails once: figures are right, or there are none, and nothing is left behind. */
-static void every_call_may_fail(void **state) {
-    (void)state;
+static void every_call_of(const char *text) {
     mp_error err = {0};
     mp_stage_figures expected, figures;
     int calls = 0, refused = 0;
@@ -121,7 +213,7 @@ static void every_call_may_fail(void **state) {
         host_run r;
         fake.failing = -1;
         if (mp_offload_open(4, &offload, &err) != MP_OK) fail_msg("%s", err.text);
-        host_run_create(&r, "M=2 E=4 topk=2 K=16 N=8 shared=add bias=1", offload);
+        host_run_create(&r, text, offload);
         fake.calls = 0;
         fake.failing = n;
         err = (mp_error){0};
@@ -137,6 +229,12 @@ static void every_call_may_fail(void **state) {
         assert_int_equal(fake.live, 0);
     }
     assert_true(calls > 60 && refused > calls / 2);
+}
+
+static void every_call_may_fail(void **state) {
+    (void)state;
+    every_call_of("M=2 E=4 topk=2 K=16 N=8 shared=add bias=1");
+    every_call_of("M=2 E=4 topk=2 K=16 N=8 quant=fp8-channel");
 }
 
 static size_t no_room(void) {

@@ -55,6 +55,18 @@ static mp_status measure_act_and_count(const mp_engine *self, const mp_act_scree
     return status;
 }
 
+static int64_t quantised; /* rows of codes whose figures counted */
+
+static mp_status measure_quant_and_count(const mp_engine *self, const mp_quant_screen *screen,
+                                         mp_quant_figures *figures, mp_error *err) {
+    const mp_engine *engine = mp_offload_engine(offload);
+    (void)self;
+    const mp_status status = engine->measure_quant(engine, screen, figures, err);
+    for (int64_t r = 0; r < screen->pass->rows && status == MP_OK; r++)
+        quantised += figures[r].row.passed == mp_tensor_row_length(screen->pass->codes);
+    return status;
+}
+
 static void assert_same(double a, double b, const char *text, mp_stage stage, const char *what) {
     if (a != b && !(isnan(a) && isnan(b)))
         fail_msg("%s, %s: %s %.17g, measured here %.17g", text, mp_stage_name(stage), what, a, b);
@@ -66,7 +78,7 @@ static void assert_same_verdict(const char *text, const mp_verdict *a, const mp_
 #define SAME(figure) assert_same((double)x->figure, (double)y->figure, text, (mp_stage)s, #figure)
         SAME(judged), SAME(compared), SAME(failed), SAME(bit_equal), SAME(max_abs), SAME(max_ratio);
         SAME(max_drift), SAME(max_error_ulps), SAME(worst_index), SAME(worst_value), SAME(worst_expected);
-        SAME(worst_bound);
+        SAME(worst_bound), SAME(saturated);
 #undef SAME
         /* of sums in another order */
         if (!(fabs(x->max_row_rms - y->max_row_rms) <= 1e-12 * y->max_row_rms))
@@ -86,6 +98,7 @@ static bool judged_alike(const char *text) {
     counting.measure_gemm = measure_and_count;
     counting.measure_act = measure_act_and_count;
     counting.measure_combine = measure_combine_and_count;
+    counting.measure_quant = measure_quant_and_count;
     if (judge(&counting, &screened, &err)) fail_msg("%s: %s", text, err.text);
     if (judge(&unmeasured, &here, &err)) fail_msg("%s: %s", text, err.text);
     assert_same_verdict(text, &screened, &here);
@@ -118,6 +131,12 @@ static const char *const cases[] = {
     "M=40 topk=2 E=4 K=256 N=128 dtype=bf16 quant=fp8-block data=special",
     "M=40 topk=2 E=4 K=128 N=64 dtype=bf16 quant=int8-channel bias=1",
     "M=40 topk=2 E=4 K=128 N=64 dtype=bf16 quant=nvfp4",
+    "M=40 topk=2 E=4 K=128 N=64 dtype=fp16 quant=mxfp8 filter=0.3",
+    "M=40 topk=2 E=4 K=200 N=72 dtype=bf16 quant=int8-block layout=sorted",
+    "M=40 topk=2 E=4 K=200 N=72 dtype=fp16 quant=fp8-block-ue8m0 data=wide",
+    "M=40 topk=2 E=4 K=128 N=64 dtype=bf16 quant=fp8-tensor-static layout=masked filter=0.2",
+    "M=40 topk=2 E=4 K=128 N=64 dtype=bf16 quant=fp8-tensor",
+    "M=40 topk=2 E=4 K=128 N=64 dtype=bf16 quant=mxfp4-mxfp8 data=special",
     "M=40 topk=2 E=4 K=128 N=64 dtype=fp16 quant=int4-w4a16",
     "M=1 topk=2 E=2 K=2 N=1 dtype=bf16",
     "M=24 topk=4 E=6 K=80 N=16 dtype=bf16 apply_router_weight_in_combine=1 filter=0.4 shared=add rsf=0.3",
@@ -134,33 +153,35 @@ static const char *const cases[] = {
 
 static void right_traces(void **state) {
     (void)state;
-    parts = alone = combined = activated = there = by_cpu = 0;
+    parts = alone = combined = activated = quantised = there = by_cpu = 0;
     for (size_t i = 0; i < COUNT(cases); i++) {
         start(cases[i]);
         assert_true(judged_alike(cases[i]));
         stop();
     }
     assert_true(alone > parts / 2); /* most of what is right travels as figures */
-    assert_true(combined > 300 && activated > 600);
+    assert_true(combined > 300 && activated > 600 && quantised > 900);
     assert_true(by_cpu > there / 100 && by_cpu < there / 2); /* samples, and what is special */
 }
 
 /* Elements of the outputs are anything at all: every one of them is found by the CPU. */
 static void spoilt_traces(void **state) {
     (void)state;
-    enum { ROUNDS = 4, MOST = 10 };
+    enum { ROUNDS = 8, MOST = 10 };
     rng r = {5};
     int failed = 0;
     for (size_t i = 0; i < COUNT(cases); i++) {
         start(cases[i]);
         for (int round = 0; round < ROUNDS; round++) {
-            const mp_tensor_id ids[ROUNDS] = {MP_CACHE1, MP_OUT, MP_CACHE2, MP_CACHE3};
+            const mp_tensor_id ids[ROUNDS] = {MP_CACHE1,  MP_OUT,     MP_CACHE2,       MP_CACHE3,
+                                              MP_X_CODES, MP_X_SCALE, MP_CACHE2_CODES, MP_CACHE2_SCALE};
             mp_tensor *t = &trace.t[f.c.scope == MP_SCOPE_ALL   ? ids[round]
                                     : f.c.scope == MP_SCOPE_ACT ? MP_CACHE2
                                                                 : MP_OUT];
             int64_t at[MOST];
             uint64_t code[MOST];
-            const int count = 1 + round * 3;
+            const int count = 1 + round % 4 * 3;
+            if (round >= 4 && (!t->data || f.c.scope != MP_SCOPE_ALL)) continue; /* no codes */
             if (!t->data) fail_msg("%s: nothing to spoil", cases[i]);
             for (int k = 0; k < count; k++) {
                 at[k] = random_below(&r, mp_tensor_count(t));
@@ -172,7 +193,7 @@ static void spoilt_traces(void **state) {
         }
         stop();
     }
-    assert_true(failed > (int)COUNT(cases) * ROUNDS * 2 / 3);
+    assert_true(failed > (int)COUNT(cases) * 4 * 2 / 3);
 }
 
 static int open_engine(void **state) {
@@ -182,6 +203,7 @@ static int open_engine(void **state) {
     unmeasured.measure_gemm = NULL;
     unmeasured.measure_act = NULL;
     unmeasured.measure_combine = NULL;
+    unmeasured.measure_quant = NULL;
     return 0;
 }
 

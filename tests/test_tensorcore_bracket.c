@@ -3,35 +3,44 @@
 #include "base/bits.h"
 #include "ref/predict/scaling.h"
 #include "ref/predict/tensorcore_bracket.h"
-#include "ref/predict/tensorcore_lanes.h"
 #include "tests/tensorcore_support.h"
 
 #include <math.h>
 #include <stdio.h>
 
-/* bf16 in steps of 16 terms, of 8, and of fewer bits behind them; both permuted; e4m3 by pairs and
- * permuted. */
+/* bf16 in steps of 16 terms, of 8, and of fewer bits behind them; fp16 in steps of 16 and of 8; bf16 and fp16
+ * permuted; e4m3 by pairs and permuted. */
 enum {
     WIDE_STEPS,
     SHORT_STEPS,
     FEWER_BITS,
+    FP16_STEPS,
+    SHORT_FP16_STEPS,
     PERMUTED,
     SHORT_PERMUTED,
+    FP16_PERMUTED,
     BY_PAIRS,
     FP8_PERMUTED,
     BRACKET_MODELS
 };
 
 static mp_tc_model bracket_model(int which) {
-    const int sm = which == SHORT_STEPS || which == SHORT_PERMUTED ? 80 : 90;
-    const mp_tc_input input = which >= BY_PAIRS ? MP_TC_E4M3 : MP_TC_BF16;
+    const bool short_steps = which == SHORT_STEPS || which == SHORT_PERMUTED || which == SHORT_FP16_STEPS,
+               fp16 = which == FP16_STEPS || which == SHORT_FP16_STEPS || which == FP16_PERMUTED;
+    const int sm = short_steps ? 80 : 90;
+    const mp_tc_input input = which >= BY_PAIRS ? MP_TC_E4M3 : fp16 ? MP_TC_FP16 : MP_TC_BF16;
     mp_tc_model m;
     assert_true(mp_tc_find(sm, MP_TC_MMA, which == FP8_PERMUTED ? MP_TC_FP16 : input,
                            which == FP8_PERMUTED ? MP_TC_FP16 : input, &m));
     if (which == FEWER_BITS) m.fraction_bits = 24;
-    if (which == PERMUTED || which == SHORT_PERMUTED || which == FP8_PERMUTED) m.method = MP_TC_PERMUTED;
+    if (which >= PERMUTED && which != BY_PAIRS) m.method = MP_TC_PERMUTED;
     m.a = m.b = input;
     return m;
+}
+
+/* The only format whose codes are far enough apart. */
+static mp_dtype stored_as(const mp_tc_model *m) {
+    return m->a == MP_TC_FP16 ? MP_FP16 : MP_BF16;
 }
 
 typedef struct operands {
@@ -65,14 +74,15 @@ static float defined(const mp_tc_model *m, const operands *o, int64_t row, int64
 static void compare(const mp_tc_model *m, const operands *o, const char *of, mp_tc_counts *all) {
     const int64_t M = o->a.dim[0], N = o->w.dim[1];
     const mp_tc_parts parts = mp_tc_promotion(o->part);
-    mp_tensor expected = allocated_tensor(MP_BF16, M, N, 0), out = allocated_tensor(MP_BF16, M, N, 0);
+    const mp_dtype dtype = stored_as(m);
+    mp_tensor expected = allocated_tensor(dtype, M, N, 0), out = allocated_tensor(dtype, M, N, 0);
     int64_t *row = allocated(M, sizeof *row);
     int32_t *ids = allocated(M, sizeof *ids);
     for (int64_t i = 0; i < M; i++) row[i] = i;
 #pragma omp parallel for schedule(dynamic, 1)
     for (int64_t i = 0; i < M; i++)
         for (int64_t n = 0; n < N; n++)
-            mp_encode(MP_BF16, expected.data, i * N + n, (double)defined(m, o, i, n));
+            mp_encode(dtype, expected.data, i * N + n, (double)defined(m, o, i, n));
     const mp_gemm_problem problem = {
         .a = {.codes = &o->a}, .a_row = row, .w = {.codes = &o->w}, .topk_ids = ids, .slots = M};
     const mp_epilogue epilogue = {.bias = o->bias.data ? &o->bias : NULL, .weights = o->weights};
@@ -219,12 +229,12 @@ static void put_term(const operands *o, pattern p, const mp_tc_model *m, int64_t
     }
 }
 
-/* Biases that bring the two sums next to the middle of two bf16, one below, one above it; small sums to where
- * bf16 lie further apart than the ends of brackets. */
-static void add_biases(const mp_tc_model *m, operands *o) {
-    const float sum = definition(m, &o->a, ROWS - 1, &o->w, FIRST),
-                beside = fabsf(sum) < 0x1p-3F ? 0x1p-3F : sum,
-                middle = mp_float_of_bits((mp_bits_of_float(beside) & 0xFFFF0000) | 0x8000);
+/* Biases that bring the two sums next to the middle of two codes, one below, one above it; those smaller than
+ * `least` to where codes are as far apart as there. */
+static void add_biases(const mp_tc_model *m, float least, operands *o) {
+    const uint32_t half = stored_as(m) == MP_FP16 ? 1 << 12 : 1 << 15; /* of a code's last bit */
+    const float sum = definition(m, &o->a, ROWS - 1, &o->w, FIRST), beside = fabsf(sum) < least ? least : sum,
+                middle = mp_float_of_bits((mp_bits_of_float(beside) & -(2 * half)) | half);
     o->bias = allocated_tensor(MP_FP32, 1, COLUMNS, 0);
     memset(o->bias.data, 0, mp_tensor_bytes(&o->bias));
     for (int i = 0; i < 2; i++) {
@@ -234,9 +244,12 @@ static void add_biases(const mp_tc_model *m, operands *o) {
     }
 }
 
+/* Where codes lie further apart than the ends of brackets. */
+#define APART_ENOUGH 0x1p-3F
+
 static void sums_that_steps_take_differently_are_in_their_brackets(void **state) {
     (void)state;
-    for (int which = WIDE_STEPS; which <= FEWER_BITS; which++)
+    for (int which = WIDE_STEPS; which <= SHORT_FP16_STEPS; which++)
         for (pattern p = 0; p < PATTERNS; p++)
             for (int64_t steps = 1; steps <= 64; steps *= 4)
                 for (double sign = -1; sign <= 1; sign += 2) {
@@ -244,7 +257,7 @@ static void sums_that_steps_take_differently_are_in_their_brackets(void **state)
                     mp_tc_counts counts = {0};
                     operands o = zeros(&m, steps * m.group);
                     for (int64_t k = 0; k < steps * m.group; k++) put_term(&o, p, &m, k, sign);
-                    add_biases(&m, &o);
+                    add_biases(&m, APART_ENOUGH, &o);
                     compare(&m, &o, PATTERN_NAMES[p], &counts);
                     assert_true(counts.opened > 0 || !has_brackets());
                     free_operands(&o);
@@ -265,7 +278,7 @@ static void pairs_that_steps_take_differently_are_in_their_brackets(void **state
                     put(&o, k, 2, sign * 256, 256);
                 else
                     put(&o, k, 2, sign * 1.5 * 0x1p-4, 1.875 * 0x1p-5);
-            add_biases(&m, &o);
+            add_biases(&m, APART_ENOUGH, &o);
             compare(&m, &o, "pairs", &counts);
             assert_true(counts.opened > 0 || !has_brackets());
             free_operands(&o);
@@ -296,6 +309,30 @@ static void products_far_below_the_largest_numbers_are_not_lost(void **state) {
                 assert_true(!has_brackets() || (counts.opened > 0) == (abs(largest) <= 16));
                 free_operands(&o);
             }
+}
+
+/* The largest product of a step may be one of a subnormal, which has the exponent of the smallest normal
+ * number: smaller products beside it are cut there. */
+static void subnormals_of_fp16_have_the_exponent_of_normal_numbers(void **state) {
+    (void)state;
+    enum { K = 40, ROUNDS = 20 };
+    rng r = {14};
+    for (int round = 0; round < ROUNDS; round++)
+        for (int which = FP16_STEPS; which <= SHORT_FP16_STEPS; which++) {
+            const mp_tc_model m = bracket_model(which);
+            mp_tc_counts counts = {0};
+            operands o = zeros(&m, K);
+            for (int64_t k = 2; k < K; k++)
+                put(&o, k, 2, (3 + random_unit(&r)) / 2 * mp_power_of_two(-(int)random_below(&r, 11)),
+                    (random_below(&r, 3) ? 1 : -2) * (3 + random_unit(&r)) *
+                        mp_power_of_two(-15 - (int)random_below(&r, 9)));
+            put(&o, 0, 2, 1, 0);
+            put(&o, 1, 2, 0, 1);
+            add_biases(&m, 0, &o);
+            compare(&m, &o, "subnormals", &counts);
+            assert_true(!has_brackets() || counts.opened > 0);
+            free_operands(&o);
+        }
 }
 
 /* ---- sums that meet scales ---- */
@@ -385,71 +422,6 @@ static void scaled_sums_have_the_bits_of_their_float32(void **state) {
             }
 }
 
-/* ---- lanes ---- */
-
-/* Lanes take largest exponents of -16 to 16: other rows become zeros. */
-static void make_ordinary(int64_t K, uint16_t *codes) {
-    int largest = 0;
-    for (int64_t k = 0; k < K; k++)
-        if ((codes[k] & 0x7FFF) > largest) largest = codes[k] & 0x7FFF;
-    if (abs((largest >> 7) - 127) > 16) memset(codes, 0, (size_t)K * sizeof *codes);
-}
-
-/* Codes of 16 bits: by pairs they come in the order of the steps, which the definition of bf16 knows. */
-static float defined_lane(const mp_tc_model *m, const mp_tensor *a, const mp_tensor *w, int64_t lane,
-                          bool by_pairs) {
-    float sum = 0;
-    if (!by_pairs) return definition(m, a, 0, w, lane);
-    for (int64_t k = 0; k < w->dim[2]; k += 32) sum += definition_of(m, a, 0, w, lane, k, k + 32);
-    return sum;
-}
-
-static void lanes_have_the_bits_of_the_definition(void **state) {
-    (void)state;
-    enum { K = 96 };
-    rng r = {12};
-    int64_t certain_ones = 0, uncertain_ones = 0;
-    for (int which = WIDE_STEPS; which <= PERMUTED; which++)
-        for (family f = 0; f < FAMILIES; f++) {
-            const bool by_pairs = which == PERMUTED;
-            const mp_tc_model m = bracket_model(by_pairs ? WIDE_STEPS : which);
-            for (int round = 0; round < 100; round++) {
-                mp_tensor a = allocated_tensor(MP_BF16, 1, K, 0),
-                          w = allocated_tensor(MP_BF16, 1, MP_TC_LANES, K);
-                random_rows(&r, MP_TC_BF16, f, 1, K, &a);
-                random_columns(&r, MP_TC_BF16, f, MP_TC_LANES, K, &w);
-                float numbers[K], result[MP_TC_LANES];
-                int32_t exponents[K];
-                uint32_t pairs[K / 2 * MP_TC_LANES];
-                bool certain[MP_TC_LANES];
-                uint16_t *codes = w.data;
-                make_ordinary(K, a.data);
-                for (int64_t i = 0; i < MP_TC_LANES; i++) make_ordinary(K, codes + i * K);
-                for (int64_t k = 0; k < K; k++) numbers[k] = (float)mp_decode(MP_BF16, a.data, k);
-                for (int64_t k = 0; k < K; k += 2)
-                    for (int64_t i = 0; i < MP_TC_LANES; i++)
-                        pairs[k / 2 * MP_TC_LANES + i] = codes[i * K + k] | (uint32_t)codes[i * K + k + 1]
-                                                                                << 16;
-                mp_tc_lanes_exponents(K, numbers, exponents);
-                const mp_tc_lanes lanes = {m.group, m.fraction_bits, K / m.group, by_pairs,
-                                           numbers, exponents,       pairs};
-                mp_tc_lanes_run(&lanes, result, certain);
-                for (int64_t i = 0; i < MP_TC_LANES; i++) {
-                    const uint32_t got = mp_bits_of_float(result[i]),
-                                   want = mp_bits_of_float(defined_lane(&m, &a, &w, i, by_pairs));
-                    certain_ones += certain[i];
-                    uncertain_ones += !certain[i];
-                    if (certain[i] && got != want)
-                        fail_msg("L=%d F=%d, by pairs %d, family %d, lane %lld: %08X, expected %08X", m.group,
-                                 m.fraction_bits, by_pairs, f, (long long)i, got, want);
-                }
-                mp_tensor_free(&a);
-                mp_tensor_free(&w);
-            }
-        }
-    assert_true(certain_ones > uncertain_ones && uncertain_ones > 0);
-}
-
 /* ---- what is not taken ---- */
 
 static bool covers(const mp_tc_model *m, int64_t K) {
@@ -472,9 +444,11 @@ static void what_brackets_do_not_cover(void **state) {
     assert_false(mp_tc_bracket_covers(&m, &parts, 512, MP_BF16));
     m.fraction_bits = 23;
     assert_false(covers(&m, 64));
-    m = bracket_model(WIDE_STEPS);
-    m.a = m.b = MP_TC_FP16;
+    m = bracket_model(FP16_STEPS);
+    assert_true(mp_tc_bracket_covers(&m, NULL, 64, MP_FP16));
     assert_false(covers(&m, 64));
+    m.b = MP_TC_BF16;
+    assert_false(mp_tc_bracket_covers(&m, NULL, 64, MP_FP16));
     m = bracket_model(BY_PAIRS);
     m.a = m.b = MP_TC_E5M2;
     assert_false(covers(&m, 64));
@@ -491,8 +465,8 @@ int main(void) {
         cmocka_unit_test(sums_that_steps_take_differently_are_in_their_brackets),
         cmocka_unit_test(pairs_that_steps_take_differently_are_in_their_brackets),
         cmocka_unit_test(products_far_below_the_largest_numbers_are_not_lost),
+        cmocka_unit_test(subnormals_of_fp16_have_the_exponent_of_normal_numbers),
         cmocka_unit_test(scaled_sums_have_the_bits_of_their_float32),
-        cmocka_unit_test(lanes_have_the_bits_of_the_definition),
         cmocka_unit_test(what_brackets_do_not_cover),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

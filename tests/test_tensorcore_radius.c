@@ -125,7 +125,11 @@ static const struct {
     int sm;
     mp_tc_input input;
     double at_least;
-} CLIMBS[] = {{90, MP_TC_BF16, 0.75}, {80, MP_TC_BF16, 0.6}, {90, MP_TC_E4M3, 0.2}};
+} CLIMBS[] = {{90, MP_TC_BF16, 0.75},
+              {80, MP_TC_BF16, 0.6},
+              {90, MP_TC_FP16, 0.75},
+              {80, MP_TC_FP16, 0.6},
+              {90, MP_TC_E4M3, 0.2}};
 
 static void climbs_end_within_the_radius(void **state) {
     (void)state;

@@ -5,6 +5,7 @@
 #define MP_HARNESS_BALLS_H
 
 #include "moeparity/tensor.h"
+#include "ref/ball.h"
 
 /* Buffers of float64 that slabs use one after the other: what one has given back the next one takes, so that
  * the pages are touched once. All zeros is an empty pool. */
@@ -46,11 +47,6 @@ static inline double *mp_ball_at(const mp_tensor *t, int64_t i) {
 /* Zeros, exactly. */
 void mp_balls_zero_row(const mp_balls *b, int64_t row);
 void mp_balls_zero_radii(const mp_balls *b, int64_t row);
-
-/* One of them: its radii are zeros where they are not there. */
-typedef struct mp_ball {
-    double value, sure, det, random;
-} mp_ball;
 
 static inline mp_ball mp_ball_get(const mp_balls *b, int64_t i) {
     if (b->exact) return (mp_ball){.value = *mp_ball_at(&b->value, i)};

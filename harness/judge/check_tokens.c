@@ -4,7 +4,14 @@
  * largest errors differ by no more than the largest d. The radii d are those of a span from the inputs to the
  * output (judge_span.c) under a contract in which everything is float64: sums in any order, the functions of
  * a device. Figures that agree so closely were made of the same stored numbers, all of them, and of values
- * that are right: a norm has all digits of a float64. */
+ * that are right: a norm has all digits of a float64.
+ *
+ * Where activations are quantised the values are the same (float64 quantises none), and figures have bounds
+ * beside them. Radii are sums of magnitudes: in another order they are within `apart` of each other,
+ * relatively, with what d makes of them. A quantiser is off by 2^-8 of a magnitude or more, whereas d is made
+ * of 2^-53 for each term: it is below 2^-44 terms of any radius that it enters. Half places jump where a
+ * magnitude crosses a power of two; that d makes one cross it has odds of 2^-44 terms an element, which are
+ * taken. */
 #include "harness/judge/check_tokens.h"
 
 #include "cases/graph_tables.h"
@@ -15,6 +22,7 @@
 #include "ref/engine.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 /* The CPU computes all slots of a token, with radii: of few tokens, or of one that reads so many weights, it
  * computes one. */
@@ -23,7 +31,11 @@ enum { FEW_TOKENS = 16 * MP_CROSS_CHECKED };
 
 typedef struct check {
     const mp_token_figures *figures;
-    int64_t width;
+    const mp_bound_figures *bounds;
+    int64_t width, seen; /* elements of a token; tokens so far */
+    double *radius;      /* [tokens, width] d of those that are checked, in their order */
+    mp_bounded_store store;
+    double apart;
     mp_status status;
     mp_error *err;
 } check;
@@ -48,12 +60,14 @@ static void compare(void *ctx, mp_span *span, const mp_balls *out, int64_t first
     check *k = ctx;
     const mp_tensor *got = &span->j->t[MP_OUT];
     const int64_t token = span->first_token;
+    double *const radii = k->radius + k->seen++ * k->width;
     const mp_token_figures *by_device = &k->figures[token];
     mp_token_figures by_cpu = {0};
     double radius2 = 0, radius = 0;
     for (int64_t i = 0; i < k->width; i++) {
         const mp_ball b = mp_ball_get(out, i);
         mp_token_figures_add(&by_cpu, mp_decode(got->dtype, got->data, first_row * out->width + i), b.value);
+        radii[i] = b.det;
         if (!mp_is_finite(b.value)) continue;
         radius = fmax(radius, b.det); /* Inf: it is not known how far the values may be apart */
         radius2 += b.det * b.det;
@@ -76,7 +90,82 @@ static void compare(void *ctx, mp_span *span, const mp_balls *out, int64_t first
                 by_device->odd, values, errors, by_cpu.max_abs, by_cpu.odd, apart);
 }
 
-mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures, mp_error *err) {
+/* What the CPU has of a token's bounds, and what the device's may be within. */
+typedef struct token_bounds {
+    mp_bound_figures figures;
+    double off;         /* the largest difference of a ratio that d and `apart` explain */
+    double ratio_there; /* the ratio of the element that is the device's worst */
+    int64_t surely_failed, maybe_failed;
+} token_bounds;
+
+/* Element i, of which `got` is stored. */
+static void add_element(const check *k, const mp_bound_figures *by_device, int64_t i, double got,
+                        const mp_ball *b, double d, token_bounds *t) {
+    mp_bound_figures one = mp_no_bound_figures();
+    mp_bound_figures_add(&one, &k->store, i, got, b);
+    mp_bound_figures_merge(&t->figures, &one);
+    if (one.bounded == 0) return;
+    const double ratio = one.max_ratio,
+                 off = (d == 0 ? 0 : d / one.worst_bound) + k->apart * (1 + fmin(ratio, 0x1p100));
+    t->off = fmax(t->off, off);
+    t->surely_failed += !(ratio <= 1 + off);
+    t->maybe_failed += !(ratio <= 1 - off);
+    if (i == by_device->worst && got == by_device->worst_got) t->ratio_there = ratio;
+}
+
+static bool are_alike(const check *k, const mp_bound_figures *a, const token_bounds *t) {
+    const mp_bound_figures *b = &t->figures;
+    if (a->bounded != b->bounded || a->failed < t->surely_failed || a->failed > t->maybe_failed) return false;
+    if (!within(a->sure, b->sure, k->apart * b->sure) || !within(a->det, b->det, k->apart * b->det) ||
+        !within(a->quant_bound, b->quant_bound, k->apart * b->quant_bound))
+        return false;
+    if (a->worst < 0 || b->worst < 0) return a->worst < 0 && b->worst < 0;
+    if (isnan(b->max_ratio)) return isnan(a->max_ratio);
+    return within(a->max_ratio, b->max_ratio, t->off) && within(a->max_ratio, t->ratio_there, t->off);
+}
+
+static void compare_bounds(void *ctx, mp_span *span, const mp_balls *out, int64_t first_row) {
+    check *k = ctx;
+    const mp_tensor *got = &span->j->t[MP_OUT];
+    const int32_t *ids = span->j->t[MP_TOPK_IDS].data;
+    const bool slots = mp_stage_rows_are_slots(span->last);
+    const double *radii = k->radius + k->seen++ * k->width;
+    const mp_bound_figures *by_device = &k->bounds[span->first_token];
+    token_bounds t = {.figures = mp_no_bound_figures(), .ratio_there = (double)NAN};
+    for (int64_t i = 0; i < k->width; i++) {
+        const mp_ball b = mp_ball_get(out, i);
+        if (slots && ids[first_row + i / out->width] < 0) continue;
+        add_element(k, by_device, i, mp_decode(got->dtype, got->data, first_row * out->width + i), &b,
+                    radii[i], &t);
+    }
+    if (k->status != MP_OK || !isfinite(t.off) || are_alike(k, by_device, &t)) return;
+    k->status = mp_fail(
+        k->err, MP_EDEVICE,
+        "the judge on the device is wrong: token %lld of the output: sums of bounds %.17g and, of "
+        "codes, %.17g, the largest of these %.17g, of %lld elements %lld beyond, at most %.17g times; by "
+        "the CPU %.17g, %.17g, %.17g, %lld, %lld, %.17g, expected within %.3g of each",
+        (long long)span->first_token, by_device->sure, by_device->det, by_device->quant_bound,
+        by_device->bounded, by_device->failed, by_device->max_ratio, t.figures.sure, t.figures.det,
+        t.figures.quant_bound, t.figures.bounded, t.figures.failed, t.figures.max_ratio, k->apart);
+}
+
+/* Balls of these tokens by the CPU. */
+static mp_status check_bounds(const mp_judgement *j, mp_span *span, mp_stage last, check *k, mp_error *err) {
+    const mp_contract exact = mp_exact_but_for_codes(j->contract);
+    const mp_dtype stored = j->t[MP_OUT].dtype;
+    mp_judgement by_cpu = *j;
+    by_cpu.engine = mp_engine_of_cpu();
+    mp_span balls = {
+        .beside = &exact, .shown_scales = true, .tokens = span->tokens, .token_count = span->token_count};
+    k->seen = 0;
+    k->store = (mp_bounded_store){mp_places_of(stored), mp_store_rounds(j->contract, stored)};
+    k->apart = 0x1p-43 * (double)(j->c->K + j->c->N + j->c->topk);
+    return mp_span_propagate(&balls, &by_cpu, MP_ALL_STAGES, last, k->width * j->c->M, compare_bounds, k,
+                             err);
+}
+
+mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures,
+                          const mp_bound_figures *bounds, mp_error *err) {
     const mp_case *c = j->c;
     const mp_contract exact = float64_contract(j);
     const int64_t elements = mp_tensor_count(&j->t[MP_OUT]);
@@ -87,12 +176,18 @@ mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures
     const int64_t chosen = mp_cross_check_choose(c->M, (uint64_t)c->seed, MP_CROSS_CHECKED, tokens);
     const double weights = (double)c->topk * mp_case_products(c);
     const bool dear = c->M < FEW_TOKENS || weights >= MANY_WEIGHTS;
-    mp_span span = {
-        .beside = &exact, .tokens = dear ? tokens + chosen / 2 : tokens, .token_count = dear ? 1 : chosen};
-    check k = {.figures = figures, .width = elements / c->M, .err = err};
+    mp_span span = {.beside = &exact,
+                    .numbers_stay = true,
+                    .tokens = dear ? tokens + chosen / 2 : tokens,
+                    .token_count = dear ? 1 : chosen};
+    check k = {.figures = figures, .bounds = bounds, .width = elements / c->M, .err = err};
     mp_stage last = MP_COMBINE;
     while (!mp_case_has_stage(c, last)) last--;
-    const mp_status status =
-        mp_span_propagate(&span, &by_cpu, MP_ALL_STAGES, last, elements, compare, &k, err);
+    k.radius = calloc((size_t)(span.token_count * k.width), sizeof *k.radius);
+    mp_status status = k.radius ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for radii of tokens");
+    if (status == MP_OK)
+        status = mp_span_propagate(&span, &by_cpu, MP_ALL_STAGES, last, elements, compare, &k, err);
+    if (status == MP_OK && bounds && k.status == MP_OK) status = check_bounds(j, &span, last, &k, err);
+    free(k.radius);
     return status == MP_OK ? k.status : status;
 }

@@ -6,8 +6,10 @@
 #include "harness/judge/judge_stage.h"
 #include "ref/token_figures.h"
 
-/* figures [M], those of an engine's end_to_end. Of some tokens the CPU computes the float64 values as well,
- * and what they may differ by. MP_EDEVICE where figures are further apart than that. */
-mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures, mp_error *err);
+/* figures [M], those of an engine's end_to_end, and bounds [M] where activations are quantised, else NULL. Of
+ * some tokens the CPU computes the float64 values as well, and what they may differ by; and their balls.
+ * MP_EDEVICE where figures are further apart than that. */
+mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures,
+                          const mp_bound_figures *bounds, mp_error *err);
 
 #endif

@@ -27,32 +27,23 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* What rows come to, found by one thread of them or by all. */
 typedef struct part {
     double max_abs, max_rms;
     bool odd; /* an error that is no number, or a number where none is right */
-    mp_stage_figures bound;
+    mp_bound_figures bound;
 } part;
 
-static const part nothing = {.bound.worst_index = -1};
-
-static bool is_worse(const mp_stage_figures *a, const mp_stage_figures *b) {
-    if (a->worst_index < 0 || b->worst_index < 0) return b->worst_index < 0 && a->worst_index >= 0;
-    if (isnan(a->max_ratio) != isnan(b->max_ratio)) return isnan(a->max_ratio);
-    if (a->max_ratio == b->max_ratio || isnan(a->max_ratio)) return a->worst_index < b->worst_index;
-    return a->max_ratio > b->max_ratio;
+static part nothing(void) {
+    return (part){.bound = mp_no_bound_figures()};
 }
 
 static void add_part(part *all, const part *p) {
-    const mp_stage_figures before = all->bound;
     all->max_abs = fmax(all->max_abs, p->max_abs);
     all->max_rms = fmax(all->max_rms, p->max_rms);
     all->odd = all->odd || p->odd;
-    if (is_worse(&p->bound, &before)) all->bound = p->bound;
-    all->bound.failed = before.failed + p->bound.failed;
-    all->bound.quant_bound = fmax(before.quant_bound, p->bound.quant_bound);
+    mp_bound_figures_merge(&all->bound, &p->bound);
 }
 
 static void add_token(part *p, const mp_token_figures *token) {
@@ -69,11 +60,44 @@ static mp_token_figures measure_token(const mp_tensor *got, int64_t at, const do
     return figures;
 }
 
-static void add_figures(const part *p, int64_t compared, mp_stage_figures *f) {
-    *f = p->bound;
-    f->compared = compared;
-    f->max_abs = p->odd ? NAN : p->max_abs;
-    f->max_row_rms = p->odd ? NAN : p->max_rms;
+static mp_stage_figures figures_of(const part *p, int64_t compared) {
+    const mp_bound_figures *b = &p->bound;
+    return (mp_stage_figures){.compared = compared,
+                              .failed = b->failed,
+                              .max_abs = p->odd ? (double)NAN : p->max_abs,
+                              .max_row_rms = p->odd ? (double)NAN : p->max_rms,
+                              .max_ratio = b->max_ratio,
+                              .quant_bound = b->quant_bound,
+                              .worst_index = b->worst,
+                              .worst_value = b->worst_got,
+                              .worst_expected = b->worst_value,
+                              .worst_bound = b->worst_bound};
+}
+
+/* All tokens, by the engine where it has a pipeline for itself; rules: with bounds, NULL: without. */
+static mp_status measure_by_engine(const mp_judgement *j, const mp_ball_rules *rules, part *all,
+                                   mp_error *err) {
+    const int64_t M = j->c->M, width = mp_tensor_count(&j->t[MP_OUT]) / M;
+    mp_token_figures *figures = calloc((size_t)M, sizeof *figures);
+    mp_bound_figures *bounds = rules ? calloc((size_t)M, sizeof *bounds) : NULL;
+    mp_status status = MP_EUNSUPPORTED;
+    if (!figures || (rules && !bounds)) {
+        status = mp_fail(err, MP_EMEMORY, "no memory for figures of %lld tokens", (long long)M);
+    } else if (j->engine->end_to_end) {
+        mp_error own = {0};
+        status = j->engine->end_to_end(j->engine, j->c, j->in, &j->t[MP_OUT], rules, figures, bounds, &own);
+        if (status == MP_OK) status = mp_check_tokens(j, figures, bounds, &own);
+        if (status != MP_OK && status != MP_EUNSUPPORTED && err) *err = own;
+    }
+    for (int64_t m = 0; m < M && status == MP_OK; m++) {
+        add_token(all, &figures[m]);
+        if (!rules) continue;
+        if (bounds[m].worst >= 0) bounds[m].worst += m * width;
+        mp_bound_figures_merge(&all->bound, &bounds[m]);
+    }
+    free(figures);
+    free(bounds);
+    return status;
 }
 
 /* Of many tokens the pipeline of ref/ measures these windows, the first and the last token among them. No
@@ -115,58 +139,40 @@ static mp_status measure_tokens(const mp_judgement *j, mp_token_figures *figures
     return status;
 }
 
-/* Final output against the exact pipeline, which the engine may have for itself. */
+/* Final output against the exact pipeline. */
 static mp_status measure(const mp_judgement *j, mp_error *err) {
     const int64_t M = j->c->M, elements = mp_tensor_count(&j->t[MP_OUT]);
     int64_t measured = M;
-    mp_token_figures *figures = calloc((size_t)M, sizeof *figures);
-    part all = nothing;
-    mp_status status = MP_EUNSUPPORTED;
-    if (!figures) return mp_fail(err, MP_EMEMORY, "no memory for figures of %lld tokens", (long long)M);
-    if (j->engine->end_to_end) {
-        mp_error own = {0};
-        status = j->engine->end_to_end(j->engine, j->c, j->in, &j->t[MP_OUT], figures, &own);
-        if (status == MP_OK) status = mp_check_tokens(j, figures, &own);
-        if (status != MP_OK && status != MP_EUNSUPPORTED && err) *err = own;
-    }
+    part all = nothing();
+    mp_status status = measure_by_engine(j, NULL, &all, err);
     if (status == MP_EUNSUPPORTED) {
-        memset(figures, 0, (size_t)M * sizeof *figures); /* the engine may have left anything */
-        status = measure_tokens(j, figures, &measured, err);
+        mp_token_figures *figures = calloc((size_t)M, sizeof *figures);
+        status = figures ? measure_tokens(j, figures, &measured, err)
+                         : mp_fail(err, MP_EMEMORY, "no memory for figures of %lld tokens", (long long)M);
+        for (int64_t m = 0; m < M && status == MP_OK; m++) add_token(&all, &figures[m]);
+        free(figures);
     }
-    for (int64_t m = 0; m < M && status == MP_OK; m++) add_token(&all, &figures[m]);
-    free(figures);
-    if (status == MP_OK) add_figures(&all, elements / M * measured, &j->v->end_to_end);
+    if (status == MP_OK) j->v->end_to_end = figures_of(&all, elements / M * measured);
     return status;
 }
 
 /* ---- with the bound of what quantises activations ---- */
 
-/* Elements without a finite bound are left out. */
-static void bound_row(const mp_span *span, const mp_balls *out, int64_t row, int64_t at, part *p) {
+static mp_bounded_store store_of(const mp_judgement *j) {
+    const mp_dtype dtype = j->t[MP_OUT].dtype;
+    return (mp_bounded_store){mp_places_of(dtype), mp_store_rounds(j->contract, dtype)};
+}
+
+/* Row `row` of balls beside the elements of the output from `at` on. */
+static void bound_row(const mp_tensor *got, const mp_bounded_store *store, const mp_balls *out, int64_t row,
+                      int64_t at, mp_bound_figures *figures) {
     enum { PIECE = 256 };
-    const mp_tensor *got = &span->j->t[MP_OUT];
-    const mp_places places = mp_places_of(got->dtype);
-    const bool rounds = mp_store_rounds(span->j->contract, got->dtype);
-    const double most = places.most;
-    mp_stage_figures *f = &p->bound;
     double stored[PIECE];
     for (int64_t k = 0; k < out->width; k++) {
         const int64_t rest = out->width - k;
         if (k % PIECE == 0) mp_decode_row(got->dtype, got->data, at + k, rest < PIECE ? rest : PIECE, stored);
         const mp_ball b = mp_ball_get(out, row * out->width + k);
-        const double v = fabs(b.value), error = fabs(stored[k % PIECE] - b.value),
-                     half = rounds && isfinite(v + b.sure) ? mp_half_place(&places, v + b.sure) : 0,
-                     half_of_codes = rounds && isfinite(v + b.det) ? mp_half_place(&places, v + b.det) : 0,
-                     bound = b.sure + half, ratio = error == 0 ? 0 : error / bound;
-        if (v + b.det + half_of_codes <= most) f->quant_bound = fmax(f->quant_bound, b.det);
-        if (!(v + b.sure + half <= most)) continue; /* Inf may be right */
-        if (!(error <= bound)) f->failed++;
-        if (isnan(f->max_ratio) || (f->worst_index >= 0 && ratio <= f->max_ratio)) continue;
-        f->max_ratio = ratio;
-        f->worst_index = at + k;
-        f->worst_value = stored[k % PIECE];
-        f->worst_expected = b.value;
-        f->worst_bound = bound;
+        mp_bound_figures_add(figures, store, at + k, stored[k % PIECE], &b);
     }
 }
 
@@ -176,10 +182,11 @@ static void take_slab(void *ctx, mp_span *span, const mp_balls *out, int64_t fir
     const int32_t *ids = span->j->t[MP_TOPK_IDS].data;
     const bool slots = mp_stage_rows_are_slots(span->last);
     const int64_t rows = slots ? span->part.topk : 1, width = rows * out->width;
+    const mp_bounded_store store = store_of(span->j);
     part *all = ctx;
 #pragma omp parallel
     {
-        part mine = nothing;
+        part mine = nothing();
 #pragma omp for schedule(static)
         for (int64_t m = 0; m < out->rows / rows; m++) {
             const int64_t first = first_row + m * rows;
@@ -188,7 +195,7 @@ static void take_slab(void *ctx, mp_span *span, const mp_balls *out, int64_t fir
             add_token(&mine, &token);
             for (int64_t r = 0; r < rows; r++)
                 if (!slots || ids[first + r] >= 0)
-                    bound_row(span, out, m * rows + r, (first + r) * out->width, &mine);
+                    bound_row(got, &store, out, m * rows + r, (first + r) * out->width, &mine.bound);
         }
 #pragma omp critical(mp_end_to_end)
         add_part(all, &mine);
@@ -198,12 +205,20 @@ static void take_slab(void *ctx, mp_span *span, const mp_balls *out, int64_t fir
 static mp_status measure_within_bounds(const mp_judgement *j, mp_error *err) {
     const int64_t elements = mp_tensor_count(&j->t[MP_OUT]);
     const mp_contract exact = mp_exact_but_for_codes(j->contract);
-    mp_span span = {.shown_scales = true, .beside = &exact};
-    part all = nothing;
+    mp_span span = {.shown_scales = true, .beside = &exact}, whole = span;
+    part all = nothing();
     mp_stage last = MP_COMBINE;
     while (!mp_case_has_stage(j->c, last)) last--;
-    const mp_status status = mp_span_propagate(&span, j, MP_ALL_STAGES, last, elements, take_slab, &all, err);
-    if (status == MP_OK) add_figures(&all, elements, &j->v->end_to_end);
+    mp_span_begin(&whole, j, MP_ALL_STAGES, last, elements);
+    mp_status status = mp_span_window(&whole, 0, j->c->M, err);
+    if (status == MP_OK) {
+        const mp_ball_rules rules = mp_span_ball_rules(&whole);
+        status = measure_by_engine(j, &rules, &all, err);
+    }
+    free(whole.map.memory);
+    if (status == MP_EUNSUPPORTED)
+        status = mp_span_propagate(&span, j, MP_ALL_STAGES, last, elements, take_slab, &all, err);
+    if (status == MP_OK) j->v->end_to_end = figures_of(&all, elements);
     return status;
 }
 

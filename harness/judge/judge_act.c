@@ -19,20 +19,11 @@ static bool vanishes_before_inf(const mp_judgement *j, double g, double u, doubl
     return true;
 }
 
-/* Puts in place of gate and up what clamps make of a NaN, if the contract has them make a limit of it. True
- * where a NaN would be right as well. */
-static bool clamp_nans(const mp_judgement *j, double *gate, double *up) {
-    const mp_clamp_nan rule = j->contract->act_clamp_nan;
-    if (rule == MP_CLAMP_NAN_KEPT || !mp_act_clamps(j->c->act) || !(isnan(*gate) || isnan(*up))) return false;
-    *gate = mp_clamped_nan(*gate);
-    *up = mp_clamped_nan(*up);
-    return rule == MP_CLAMP_NAN_ANY;
-}
-
 typedef struct act_judge {
     mp_stage_judge s;
     const mp_tensor *cache1;
     mp_act_rule rule;
+    mp_nan_clamping nan;
     mp_screened_rows screened;
 } act_judge;
 
@@ -54,7 +45,7 @@ static void judge_piece(const act_judge *act, int64_t t, int64_t n0, int64_t n, 
         const int64_t at = row * width1;
         double g = mp_decode(cache1->dtype, cache1->data, at + mp_gate_column(c, n0 + j));
         double u = c->gated ? mp_decode(cache1->dtype, cache1->data, at + mp_up_column(c, n0 + j)) : 1;
-        const bool may_be_kept = clamp_nans(judgement, &g, &u);
+        const bool may_be_kept = mp_clamp_nans(act->nan, &g, &u);
         value[j] = mp_activate_within(&act->rule, g, u, gate_rounded ? &s->got->dtype : NULL, &error[j]);
         or_nan[j] = vanishes_before_inf(judgement, g, u, &value[j]) || may_be_kept;
         open[j] = saturates && isinf(g) && !mp_act_clamps(c->act);
@@ -106,7 +97,9 @@ static mp_status screen(act_judge *act, mp_error *err) {
 
 mp_status mp_judge_stage_act(const mp_judgement *j, mp_error *err) {
     const int32_t *topk_ids = j->t[MP_TOPK_IDS].data;
-    act_judge act = {.cache1 = mp_as_read(j->t, MP_CACHE1), .rule = mp_act_rule_of(j->c, j->contract)};
+    act_judge act = {.cache1 = mp_as_read(j->t, MP_CACHE1),
+                     .rule = mp_act_rule_of(j->c, j->contract),
+                     .nan = mp_nan_clamping_of(j->c, j->contract)};
     mp_stage_judge *s = &act.s;
     mp_status status = mp_stage_judge_start(j, MP_ACT, MP_ACT, s, err);
     if (status != MP_OK) return status;
@@ -142,7 +135,8 @@ mp_status mp_propagate_act(mp_span *j, const mp_balls *in, mp_balls *out, mp_err
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
     const mp_act_rule rule = mp_act_rule_of(c, j->j->contract),
                       beside = mp_act_rule_of(c, j->beside ? j->beside : j->j->contract);
-    const mp_span_store_rule store = mp_span_store_rule_of(j, MP_ACT, dtype);
+    const mp_ball_store store = mp_span_store_of(j, MP_ACT, dtype);
+    const mp_nan_clamping nan = mp_nan_clamping_of(c, j->j->contract);
     const mp_status status = mp_span_balls(j, out, rows, N, err);
     if (status != MP_OK) return status;
 #pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 50 * N))
@@ -152,20 +146,19 @@ mp_status mp_propagate_act(mp_span *j, const mp_balls *in, mp_balls *out, mp_err
             mp_ball g = mp_ball_get(in, t * in->width + mp_gate_column(c, n)),
                     u = c->gated ? mp_ball_get(in, t * in->width + mp_up_column(c, n))
                                  : (mp_ball){.value = 1};
-            mp_ball ball = {0};
-            const bool may_be_kept = clamp_nans(j->j, &g.value, &u.value);
+            const bool may_be_kept = mp_clamp_nans(nan, &g.value, &u.value);
             const mp_act_point at = mp_activation_at(&rule, g.value);
-            ball.sure = mp_activation_interval_bound(&rule, &at, g.sure, u.value, u.sure);
+            mp_ball ball;
             if (j->beside) {
-                ball.value = mp_activation_value(&rule, &at, u.value);
-                ball.det = mp_activation_interval_bound(&beside, &at, g.det, u.value, u.det);
+                ball = mp_activated_ball(&rule, &beside, &at, g, u, may_be_kept);
             } else {
                 mp_activation_span span = {0};
                 mp_activation_propagate(&rule, &at, g.det, g.random, u.value, u.det, u.random, &span);
-                ball = (mp_ball){span.value, ball.sure, span.sure, span.random};
+                ball = (mp_ball){span.value, INFINITY, span.sure, span.random};
+                if (!may_be_kept) /* else a number or a NaN: nothing is known */
+                    ball.sure = mp_activation_interval_bound(&rule, &at, g.sure, u.value, u.sure);
             }
-            if (may_be_kept) ball.sure = INFINITY; /* a number or a NaN: nothing is known */
-            mp_span_put(&store, out, t * N + n, ball);
+            mp_ball_put(out, t * N + n, mp_ball_stored(&store, ball));
         }
     }
     return MP_OK;

@@ -109,10 +109,6 @@ mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
  * |rnd(S') - rnd(S)| <= d + half an ulp at S' + half an ulp at S, neither above that at |S| + d: it holds for
  * any d, while no rounding overflows. Where one may, the value before it stands without a bound, as after
  * every other store on the way. */
-static double bound_of(const mp_combine_range *range, const mp_sum *sum, bool overflows) {
-    return overflows ? (double)INFINITY : mp_combine_error_of(&range->rule, sum);
-}
-
 mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp_error *err) {
     const mp_case *c = &j->part;
     const int64_t K = c->K, topk = c->topk;
@@ -139,15 +135,16 @@ mp_status mp_propagate_combine(mp_span *j, const mp_balls *in, mp_balls *out, mp
                 det += fabs(w) * *mp_ball_at(&in->det, i);
                 if (!j->beside) random += fabs(w) * *mp_ball_at(&in->random, i);
             }
-            const bool overflows = mp_combine_leaves_range(&range, &sum);
-            const double sure = bound_of(&range, &sum, overflows),
-                         own = sure - rsf * sum.error; /* this stage's own roundings */
-            const mp_combine_variant variant =
-                overflows || j->beside ? MP_COMBINE_SCALE_THEN_ROUND : contract->combine;
-            mp_ball ball = {mp_combine_value(c, variant, sum), sure, rsf * det + own, rsf * random};
+            mp_ball ball;
             if (j->beside) {
-                sum.error = det;
-                ball.det = bound_of(&beside, &sum, mp_combine_leaves_range(&beside, &sum));
+                ball = mp_combined_ball(&range, &beside, &sum, det);
+            } else {
+                const bool overflows = mp_combine_leaves_range(&range, &sum);
+                const double sure = mp_combine_radius(&range, &sum),
+                             own = sure - rsf * sum.error; /* this stage's own roundings */
+                ball = (mp_ball){
+                    mp_combine_value(c, overflows ? MP_COMBINE_SCALE_THEN_ROUND : contract->combine, sum),
+                    sure, rsf * det + own, rsf * random};
             }
             mp_ball_put(out, m * K + k, ball);
         }

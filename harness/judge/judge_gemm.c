@@ -13,6 +13,7 @@
 #include "harness/judge/screened.h"
 #include "ref/engine.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,13 +99,6 @@ static void expect(const gemm_judge *g, double acc, double mass, const mp_gemm_s
     mp_expect_sum(&g->rule, &terms, acc, mass, mp_sum_error(&g->rule, mass, s), value, error);
 }
 
-/* Whether a float32 sum may leave its range on the way: a partial one, where terms cancel, or the whole
- * before the epilogue makes it smaller. Nothing is known of the result then. */
-static bool may_overflow_inside(bool wide, bool plain, double acc, double mass, double error) {
-    if (wide || !(mass + error >= MP_FLOAT32_OVERFLOW) || isinf(mass)) return false;
-    return fabs(acc) < mass || (!plain && fabs(acc) + error >= MP_FLOAT32_OVERFLOW);
-}
-
 /* With a scale that is Inf or NaN no result is a number. Which of both it is float64 does not tell: there the
  * scale meets each code, a zero too, and in a kernel their sum. */
 static double any_but_a_number(const mp_tensor *t, int64_t position, mp_overflow overflow) {
@@ -157,7 +151,7 @@ static void judge_slot(gemm_judge *g, const mp_gemm_tile *tile, int64_t i, mp_me
             const double acc = tile->value[from + k], mass = tile->mass[from + k];
             const mp_gemm_scales *scales = scaled ? &of[k] : &none;
             expect(g, acc, mass, scales, tile->expert, column + k, slot, &value[k], &error[k]);
-            open[k] = may_overflow_inside(wide, plain, acc, mass, g->rule.rel * mass);
+            open[k] = mp_may_overflow_inside(wide, plain, acc, mass, g->rule.rel * mass);
             open[k] |= scaled && !scales->infinite &&
                        mp_may_overflow_in_scaling(&g->rule.scaling, scales, acc, mass);
             any = any || open[k] || scales->infinite;
@@ -307,11 +301,9 @@ static void collect(void *ctx, const mp_gemm_tile *tile) {
 }
 
 /* An upper bound of the magnitudes of what the subject has there. */
-static double largest_ball(const mp_balls *b) {
-    const bool threads = mp_worth_threads(b->rows, 4 * b->width);
+static double largest_of_row(const mp_balls *b, int64_t row) {
     double largest = 0;
-#pragma omp parallel for reduction(max : largest) schedule(static) if (threads)
-    for (int64_t i = 0; i < b->rows * b->width; i++) {
+    for (int64_t i = row * b->width; i < (row + 1) * b->width; i++) {
         const double reach = fabs(*mp_ball_at(&b->value, i)) + (b->exact ? 0 : *mp_ball_at(&b->sure, i));
         if (isfinite(reach) && reach > largest) largest = reach;
     }
@@ -348,14 +340,28 @@ static double largest_w(mp_span *j, mp_stage stage, const mp_gemm_problem *p, bo
     return *largest;
 }
 
-/* What the contract says of sums over `in`, or over the problem's own a. */
+/* Scales are made of numbers within reach: of the largest, twice that where they are powers of two, or a
+ * floor; of those of e4m3, which are given another, the rounding. Those of rows that nobody reads may be
+ * there and be anything. One that all rows share is made of others, too: it is the one that the subject
+ * shows. */
+static double largest_made_scale(const mp_span *j, mp_stage stage, double reach, double largest_code,
+                                 double given) {
+    const mp_stage quantised = stage == MP_GATE_UP ? MP_QUANT_X : MP_QUANT_ACT;
+    if (mp_codes_share_a_scale(&j->part)) {
+        const mp_tensor *scale = mp_codes_scale(j->j->c, j->j->t, quantised);
+        return scale->data ? fabs(mp_decode(scale->dtype, scale->data, 0)) : (double)INFINITY;
+    }
+    return fmax(2 * reach / largest_code, 1 / (448 * 512.0)) + 0x1p-9 * given;
+}
+
+/* What the contract says of sums over balls, or over the problem's own a. */
 static mp_span_bound bound_sums(mp_span *j, const mp_contract *of, mp_stage stage, const mp_gemm_problem *p,
-                                const mp_balls *in, double reach) {
+                                bool of_balls, double reach) {
     const mp_case *c = &j->part;
     const mp_scheme *s = mp_scheme_of(c);
     const mp_gemm_contract *contract = mp_stage_gemm_contract(of, stage);
     const int64_t block = scaled_block(c, contract, p);
-    const bool scaled = block > 0, coded = in && scaled && s->quantises_activations;
+    const bool scaled = block > 0, coded = of_balls && scaled && s->quantises_activations;
     /* codes are numbers here */
     const double largest_a = coded ? mp_dtype_format(mp_quantiser_codes(s->quantiser))->max_finite : reach;
     /* which float64 sums do not depend on: then nobody looks through all weights */
@@ -363,12 +369,8 @@ static mp_span_bound bound_sums(mp_span *j, const mp_contract *of, mp_stage stag
     const double largest = of_any ? largest_a : fmax(largest_a, largest_w(j, stage, p, scaled)),
                  given = given_scale(j, stage, coded);
     mp_span_bound bound = {.sum = accumulation_bound(c, contract, p, given > 0 ? given : 1, largest)};
-    mp_add_flushed(contract, p, multiplied(c, p), scaled, !in, largest, &bound.sum);
-    /* Scales are made of numbers within reach: of the largest, twice that where they are powers of two, or a
-     * floor; of those of e4m3, which are given another, the rounding. Those of rows that nobody reads may be
-     * there and be anything. */
-    const double made =
-        coded && s->made ? fmax(2 * reach / largest_a, 1 / (448 * 512.0)) + 0x1p-9 * given : 0;
+    mp_add_flushed(contract, p, multiplied(c, p), scaled, !of_balls, largest, &bound.sum);
+    const double made = coded && s->made ? largest_made_scale(j, stage, reach, largest_a, given) : 0;
     const mp_gemm_scales scales = largest_scales(p, block, made);
     const mp_scaling_steps steps = mp_scaling_steps_of(contract, block, largest);
     if (scales.sum > 0) bound.sum.abs += bound.sum.per_scale * scales.sum;
@@ -376,6 +378,15 @@ static mp_span_bound bound_sums(mp_span *j, const mp_contract *of, mp_stage stag
     if (s->quantises_activations) /* of any mass */
         bound.open = mp_may_overflow_in_scaling(&steps, &scales, 0, (double)INFINITY);
     return bound;
+}
+
+mp_span_bounds mp_span_bounds_of(mp_span *j, mp_stage stage, const mp_gemm_problem *p, const mp_balls *in) {
+    double reach = in ? 0 : mp_largest_number(&p->a, NULL);
+    mp_span_bounds bounds = {0};
+    for (int64_t r = 0; in && r < in->rows; r++) reach = fmax(reach, largest_of_row(in, r));
+    bounds.own = bound_sums(j, j->j->contract, stage, p, in != NULL, reach);
+    if (j->beside) bounds.beside = bound_sums(j, j->beside, stage, p, in != NULL, reach);
+    return bounds;
 }
 
 /* What no tile brings: all of slots that are left out, and the radii of exact sums. */
@@ -392,8 +403,8 @@ static void zero_what_is_not_summed(const mp_gemm_problem *p, const mp_span_sums
     }
 }
 
-mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, const mp_balls *in,
-                       mp_span_sums *sums, mp_error *err) {
+mp_status mp_span_gemm(mp_span *j, const mp_gemm_problem *p, const mp_balls *in, mp_span_sums *sums,
+                       mp_error *err) {
     const int64_t width = p->w.codes->dim[1];
     const mp_gemm_radii radii =
         in ? (mp_gemm_radii){&in->sure, &in->det, j->beside ? NULL : &in->random} : (mp_gemm_radii){0};
@@ -401,9 +412,6 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
     if (in) problem.a = (mp_operand){.codes = &in->value};
     if (in && !in->exact) problem.radii = &radii;
     *sums = (mp_span_sums){0};
-    const double reach = in ? largest_ball(in) : mp_largest_number(&p->a, NULL);
-    sums->bound = bound_sums(j, j->j->contract, stage, p, in, reach);
-    if (j->beside) sums->beside = bound_sums(j, j->beside, stage, p, in, reach);
     mp_status status = mp_span_balls(j, &sums->acc, p->slots, width, err);
     if (status == MP_OK) status = mp_ball_pool_take(&j->pool, p->slots * width, &sums->mass, err);
     if (status != MP_OK) return status;
@@ -411,72 +419,107 @@ mp_status mp_span_gemm(mp_span *j, mp_stage stage, const mp_gemm_problem *p, con
     return mp_gemm_float64(j->j->engine, &problem, true, collect, sums, err);
 }
 
-/* What the radii of a slab's sums become under a contract. */
-typedef struct radius_rule {
-    const mp_span_bound *bound;
-    double step; /* unit roundoff of the epilogue */
-    bool wide;   /* float32's range does not concern the sums */
-    bool plain;  /* there is no epilogue */
-} radius_rule;
-
-static radius_rule radius_rule_of(const mp_contract *contract, const mp_span_bound *bound, mp_stage stage,
-                                  const mp_epilogue *epilogue) {
-    return (radius_rule){bound, mp_step_roundoff(contract), sums_are_wide(contract, stage),
-                         mp_epilogue_is_empty(epilogue)};
+static mp_ball_sum_rule sum_rule_of(const mp_contract *contract, const mp_span_bound *bound, mp_stage stage,
+                                    const mp_epilogue *epilogue) {
+    return (mp_ball_sum_rule){.rel = bound->sum.rel,
+                              .abs = bound->sum.abs,
+                              .step = mp_step_roundoff(contract),
+                              .open = bound->open,
+                              .wide = sums_are_wide(contract, stage),
+                              .plain = mp_epilogue_is_empty(epilogue)};
 }
 
-/* The sum's value behind the epilogue, and how far the subject's may be from it where its terms' errors come
- * to `handed`. */
-static double radius_of(const radius_rule *r, const mp_epilogue_terms *terms, double acc, double mass,
-                        double handed, double *value) {
-    const double accumulation = mp_span_accumulated(r->bound, mass, handed);
-    double radius;
-    mp_expect_behind(terms, r->step, acc, handed + accumulation, value, &radius);
-    return r->bound->open || may_overflow_inside(r->wide, r->plain, acc, mass + handed, accumulation)
-               ? (double)INFINITY
-               : radius;
+static mp_stage_gemm gemm_of(const mp_span *j, mp_stage stage) {
+    const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
+    return mp_gemm_under(&call, stage, mp_stage_gemm_contract(j->j->contract, stage));
+}
+
+/* The power of two that is not below it. */
+static double binade_above(double reach) {
+    int e;
+    const double part = frexp(reach, &e);
+    return reach > 0 ? fmin(part == 0.5 ? reach : ldexp(1, e), DBL_MAX) : 0;
+}
+
+void mp_span_sum_rules(mp_span *j, mp_stage stage, double reach, mp_ball_sum_rule rules[2]) {
+    const mp_contract *const contracts[] = {j->j->contract, j->beside};
+    const double binade = binade_above(reach);
+    for (int i = 0; i < j->known_count; i++)
+        if (j->known[i].stage == stage && j->known[i].reach == binade) {
+            memcpy(rules, j->known[i].rules, sizeof j->known[i].rules);
+            return;
+        }
+    const mp_stage_gemm gemm = gemm_of(j, stage);
+    for (int i = 0; i < 2 && contracts[i]; i++) {
+        const mp_span_bound bound = bound_sums(j, contracts[i], stage, &gemm.problem, true, binade);
+        rules[i] = sum_rule_of(contracts[i], &bound, stage, &gemm.epilogue);
+    }
+    if (j->known_count == MP_KNOWN_RULES) return;
+    j->known[j->known_count].stage = stage;
+    j->known[j->known_count].reach = binade;
+    memcpy(j->known[j->known_count++].rules, rules, sizeof j->known->rules);
+}
+
+/* Those of each row of a GEMM's a; without balls one for all. */
+static mp_status rules_of_rows(mp_span *j, mp_stage stage, const mp_stage_gemm *gemm, const mp_balls *in,
+                               mp_ball_sum_rule (**rules)[2], mp_error *err) {
+    const int64_t rows = in ? in->rows : 1;
+    *rules = calloc((size_t)rows, sizeof **rules);
+    if (!*rules) return mp_fail(err, MP_EMEMORY, "judge: no memory for rules of %lld rows", (long long)rows);
+    for (int64_t r = 0; r < rows && in; r++) mp_span_sum_rules(j, stage, largest_of_row(in, r), (*rules)[r]);
+    if (in) return MP_OK;
+    const mp_span_bounds bounds = mp_span_bounds_of(j, stage, &gemm->problem, NULL);
+    (*rules)[0][0] = sum_rule_of(j->j->contract, &bounds.own, stage, &gemm->epilogue);
+    if (j->beside) (*rules)[0][1] = sum_rule_of(j->beside, &bounds.beside, stage, &gemm->epilogue);
+    return MP_OK;
+}
+
+static bool is_unstored(const mp_span *j, mp_stage stage) {
+    return stage == MP_GATE_UP && mp_contract_fuses_act(j->j->contract, j->j->c) &&
+           !mp_case_has_lora(j->j->c);
+}
+
+mp_ball_store mp_span_gemm_store(const mp_span *j, mp_stage stage) {
+    const mp_tensor_id id = mp_stage_output(&j->part, stage);
+    return mp_span_store_of(j, stage, is_unstored(j, stage) ? MP_FP32 : mp_case_dtype(&j->part, id));
 }
 
 /* acc = sum v*w: sure = sum s|w| + rel*(mass + sum s|w|) + abs, det the same from det, random = sqrt(sum (r
  * w)^2). Errors of different k belong to different columns: independent. The epilogue adds its roundings
  * (det) and scales by the router weight. Gate and up that are not stored are float32: nothing is rounded. */
 static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
-    const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
-    const mp_stage_gemm gemm = mp_gemm_under(&call, stage, mp_stage_gemm_contract(j->j->contract, stage));
-    const mp_tensor_id id = mp_stage_output(&j->part, stage);
-    const bool unstored =
-        stage == MP_GATE_UP && mp_contract_fuses_act(j->j->contract, j->j->c) && !mp_case_has_lora(j->j->c);
-    const mp_dtype dtype = unstored ? MP_FP32 : mp_case_dtype(&j->part, id);
+    const mp_stage_gemm gemm = gemm_of(j, stage);
     mp_gemm_problem p = gemm.problem;
     if (in) p.a_row = stage == MP_GATE_UP ? j->map.x_row : j->map.cache_row;
     mp_span_sums sums;
-    const mp_status status = mp_span_gemm(j, stage, &p, in, &sums, err);
+    mp_ball_sum_rule(*rules)[2] = NULL;
+    mp_status status = mp_span_gemm(j, &p, in, &sums, err);
+    if (status == MP_OK) status = rules_of_rows(j, stage, &gemm, in, &rules, err);
     const int64_t rows = sums.acc.rows, width = sums.acc.width;
     const int32_t *ids = j->t[MP_TOPK_IDS].data;
-    const radius_rule rule = radius_rule_of(j->j->contract, &sums.bound, stage, &gemm.epilogue),
-                      beside = radius_rule_of(j->beside ? j->beside : j->j->contract, &sums.beside, stage,
-                                              &gemm.epilogue);
-    const mp_span_store_rule store = mp_span_store_rule_of(j, stage, dtype);
+    const mp_ball_store store = mp_span_gemm_store(j, stage);
     *out = sums.acc;
 #pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 20 * width))
-    for (int64_t t = 0; t < (status == MP_OK ? rows : 0); t++)
+    for (int64_t t = 0; t < (status == MP_OK ? rows : 0); t++) {
+        const mp_ball_sum_rule *rule = rules[in ? p.a_row[t] : 0];
         for (int64_t n = 0; n < width && ids[t] >= 0; n++) {
             const int64_t i = t * width + n;
             const mp_epilogue_terms terms = mp_epilogue_at(&gemm.epilogue, ids[t], n, t);
             const mp_ball sum = mp_ball_get(out, i);
             const double mass = sums.mass[i];
             mp_ball ball = {0};
-            ball.sure = radius_of(&rule, &terms, sum.value, mass, sum.sure, &ball.value);
+            ball.sure = mp_ball_sum_radius(&rule[0], &terms, sum.value, mass, sum.sure, &ball.value);
             if (j->beside) {
-                ball.det = radius_of(&beside, &terms, sum.value, mass, sum.det, &ball.value);
+                ball.det = mp_ball_sum_radius(&rule[1], &terms, sum.value, mass, sum.det, &ball.value);
             } else {
-                mp_expect_behind(&terms, rule.step, sum.value,
-                                 sum.det + mp_span_accumulated(&sums.bound, mass, sum.sure), &ball.value,
-                                 &ball.det);
+                mp_expect_behind(&terms, rule->step, sum.value,
+                                 sum.det + mp_ball_accumulated(rule, mass, sum.sure), &ball.value, &ball.det);
                 ball.random = mp_epilogue_factor(&gemm.epilogue, ids[t], t) * sqrt(sum.random);
             }
-            mp_span_put(&store, out, i, ball);
+            mp_ball_put(out, i, mp_ball_stored(&store, ball));
         }
+    }
+    free(rules);
     mp_ball_pool_give(&j->pool, sums.mass);
     return status;
 }

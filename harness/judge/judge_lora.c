@@ -162,12 +162,12 @@ static double with_accumulation(const mp_contract *contract, const mp_span_bound
 }
 
 /* Of a GEMM's sums at i: what its errors are with those of the accumulation. */
-static mp_ball radii_of(const mp_span *j, const mp_span_sums *sums, int64_t i) {
+static mp_ball radii_of(const mp_span *j, const mp_span_sums *sums, const mp_span_bounds *bounds, int64_t i) {
     const double mass = sums->mass[i];
     mp_ball b = mp_ball_get(&sums->acc, i);
-    b.det = j->beside ? with_accumulation(j->beside, &sums->beside, mass, b.det)
-                      : b.det + mp_span_accumulated(&sums->bound, mass, b.sure);
-    b.sure = with_accumulation(j->j->contract, &sums->bound, mass, b.sure);
+    b.det = j->beside ? with_accumulation(j->beside, &bounds->beside, mass, b.det)
+                      : b.det + mp_span_accumulated(&bounds->own, mass, b.sure);
+    b.sure = with_accumulation(j->j->contract, &bounds->own, mass, b.sure);
     b.random = sqrt(b.random);
     return b;
 }
@@ -190,6 +190,7 @@ static mp_status propagate_shrink(mp_span *j, mp_stage stage, const mp_balls *in
                  beside = j->beside ? share_of_parts(j->beside, stored) : 0;
     mp_lora_gemm g;
     mp_span_sums sums = {0};
+    mp_span_bounds bounds = {0};
     mp_tensor shown =
         mp_case_shape(&j->part, mp_stages[stage].output, 16); /* a shape: nothing is stored in it */
     mp_tensor t[MP_TENSOR_COUNT];
@@ -197,15 +198,16 @@ static mp_status propagate_shrink(mp_span *j, mp_stage stage, const mp_balls *in
     t[mp_stages[stage].output] = shown;
     mp_status status =
         mp_lora_gemm_create(&(mp_stage_call){.c = &j->part, .t = t, .map = &j->map}, stage, &g, err);
-    if (status == MP_OK) status = mp_span_gemm(j, stage, &g.problem, in, &sums, err);
+    if (status == MP_OK) status = mp_span_gemm(j, &g.problem, in, &sums, err);
+    if (status == MP_OK) bounds = mp_span_bounds_of(j, stage, &g.problem, in);
 #pragma omp parallel for schedule(static)
     for (int64_t v = 0; v < (status == MP_OK ? g.problem.slots : 0); v++)
         for (int64_t n = 0; n < g.width && g.problem.topk_ids[v] >= 0; n++) {
             const int64_t i = v * g.width + n;
-            const mp_ball r = radii_of(j, &sums, i), handed = mp_ball_get(&sums.acc, i);
-            const double extra = rounded * (1 + sums.bound.sum.rel) * (sums.mass[i] + handed.sure),
+            const mp_ball r = radii_of(j, &sums, &bounds, i), handed = mp_ball_get(&sums.acc, i);
+            const double extra = rounded * (1 + bounds.own.sum.rel) * (sums.mass[i] + handed.sure),
                          extra_det = j->beside
-                                         ? beside * (1 + sums.beside.sum.rel) * (sums.mass[i] + handed.det)
+                                         ? beside * (1 + bounds.beside.sum.rel) * (sums.mass[i] + handed.det)
                                          : extra;
             mp_span_store(j, stage, dtype, &sums.acc, i, r.value, r.sure + extra, r.det + extra_det,
                           r.random);
@@ -240,7 +242,8 @@ static addition add_within(const mp_contract *contract, const mp_lora_gemm *g, m
 /* Element n of row v, which lies at `at`. Its own bits, which are stored already, of slots without an
  * adapter. */
 static void expand_one(mp_span *j, mp_stage stage, mp_dtype dtype, const mp_lora_gemm *g,
-                       const mp_span_sums *sums, const mp_balls *base, mp_balls *out, int64_t v, int64_t n) {
+                       const mp_span_sums *sums, const mp_span_bounds *bounds, const mp_balls *base,
+                       mp_balls *out, int64_t v, int64_t n) {
     const mp_contract *contract = j->j->contract;
     const mp_dtype stored = mp_case_dtype(&j->part, mp_stages[stage].output);
     const int64_t at = mp_lora_element(g, v, n);
@@ -249,7 +252,7 @@ static void expand_one(mp_span *j, mp_stage stage, mp_dtype dtype, const mp_lora
         mp_ball_put(out, at, b);
         return;
     }
-    const mp_ball r = radii_of(j, sums, v * g->width + n);
+    const mp_ball r = radii_of(j, sums, bounds, v * g->width + n);
     const addition a = add_within(contract, g, stored, v, n, r.value, r.sure, b.value, b.sure);
     double d, det, random = 0;
     if (j->beside) {
@@ -271,6 +274,7 @@ static mp_status propagate_expand(mp_span *j, mp_stage stage, const mp_balls *in
     const mp_dtype dtype = unstored ? MP_FP32 : mp_case_dtype(&j->part, mp_stages[stage].output);
     mp_lora_gemm g;
     mp_span_sums sums = {0};
+    mp_span_bounds bounds = {0};
     mp_tensor t[MP_TENSOR_COUNT];
     memcpy(t, j->t, sizeof t);
     t[mp_stage_output(&j->part, stage)] = mp_case_shape(&j->part, mp_stage_output(&j->part, stage), 16);
@@ -279,11 +283,13 @@ static mp_status propagate_expand(mp_span *j, mp_stage stage, const mp_balls *in
     mp_status status =
         mp_lora_gemm_create(&(mp_stage_call){.c = &j->part, .t = t, .map = &j->map}, stage, &g, err);
     const mp_balls base = in[0], h = as_rows(&in[1], j->part.lora_rank);
-    if (status == MP_OK) status = mp_span_gemm(j, stage, &g.problem, &h, &sums, err);
+    if (status == MP_OK) status = mp_span_gemm(j, &g.problem, &h, &sums, err);
+    if (status == MP_OK) bounds = mp_span_bounds_of(j, stage, &g.problem, &h);
     if (status == MP_OK) status = mp_span_balls(j, out, base.rows, base.width, err);
 #pragma omp parallel for schedule(static)
     for (int64_t v = 0; v < (status == MP_OK ? g.problem.slots : 0); v++)
-        for (int64_t n = 0; n < g.width; n++) expand_one(j, stage, dtype, &g, &sums, &base, out, v, n);
+        for (int64_t n = 0; n < g.width; n++)
+            expand_one(j, stage, dtype, &g, &sums, &bounds, &base, out, v, n);
     mp_balls_drop(&j->pool, &sums.acc);
     mp_ball_pool_give(&j->pool, sums.mass);
     mp_lora_gemm_free(&g);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* quant_x and quant_act: scales from the numbers that were quantised, codes from the scale that the subject
  * has. Each must be one that the contract's quantiser can give, and within its bound of float64. */
+#include "base/threads.h"
+#include "harness/judge/screened_rows.h"
 #include "harness/judge/strangers.h"
-
-#include "ref/quant.h"
+#include "ref/engine.h"
 
 #include <math.h>
-#include <omp.h>
 #include <stdlib.h>
 
 /* What a thread has found. */
@@ -18,10 +18,23 @@ typedef struct quant_part {
 
 typedef struct quant_judge {
     mp_stage_judge s;
-    bool any;         /* the contract names no quantiser */
-    quant_part *part; /* of each thread */
+    mp_quant_pass p;
+    bool any;          /* the contract names no quantiser */
+    mp_quant_unit all; /* of numbers that all share a scale */
     mp_strangers codes, scales;
+    mp_screened_rows screened;
+    mp_quant_figures *there; /* of all rows, by the engine */
+    bool counted_wrongly;    /* it counts other saturated codes than the CPU */
 } quant_judge;
+
+/* A row being judged, by one thread. */
+typedef struct row_judge {
+    quant_judge *g;
+    quant_part *part;
+    float *x;            /* room for its numbers */
+    mp_measure *measure; /* where its codes are measured, with */
+    double *sums;
+} row_judge;
 
 static void judge_scale(quant_judge *g, quant_part *part, const mp_quant_pass *p, const mp_quant_span *at,
                         double scale) {
@@ -59,11 +72,11 @@ static void judge_codes(quant_judge *g, quant_part *part, const mp_quant_pass *p
 /* Against float64: a code is the number over what codes are multiplied by, to within the quantiser's bound;
  * where it has none (NaN, a scale of 0), nothing is said here. Of no quantiser by name to within a code. */
 static void measure_codes(const quant_judge *g, const mp_quant_pass *p, const mp_quant_span *at, double step,
-                          mp_quant_range factor, mp_measure *part) {
+                          mp_quant_range factor, mp_measure *part, double sums[3]) {
     const mp_stage_judge *s = &g->s;
     const mp_dtype dtype = p->codes->dtype;
     const mp_quant_spread spread = mp_quant_spread_of(&p->q, factor, step, 0);
-    double *sums = s->sums + at->r * 3, value[MP_ROW_PIECE], error[MP_ROW_PIECE];
+    double value[MP_ROW_PIECE], error[MP_ROW_PIECE];
     for (int64_t first = 0; first < at->n; first += MP_ROW_PIECE) {
         const int64_t here = at->n - first < MP_ROW_PIECE ? at->n - first : MP_ROW_PIECE,
                       position = at->row * s->width + at->first + first,
@@ -88,43 +101,157 @@ static void measure_codes(const quant_judge *g, const mp_quant_pass *p, const mp
 }
 
 static void judge_part(void *ctx, const mp_quant_pass *p, const mp_quant_span *at) {
-    quant_judge *g = ctx;
+    const row_judge *row = ctx;
+    quant_judge *g = row->g;
     const double scale =
         p->scale ? mp_decode(p->scale->dtype, p->scale->data, at->scale_at) : (double)p->q.given;
     const mp_quant_range factor = g->any ? (mp_quant_range){0, 0} : mp_quant_factors(&p->q, at->unit, scale);
-    quant_part *part = &g->part[omp_get_thread_num()];
-    if (p->scale) judge_scale(g, part, p, at, scale);
-    if (!g->any) judge_codes(g, part, p, at, factor);
-    part->saturated += mp_saturated_codes(p->codes, at->row * g->s.width + at->first, at->n);
-    measure_codes(g, p, at, mp_quant_step_of(p, scale), factor, &part->measure);
+    if (p->scale) judge_scale(g, row->part, p, at, scale);
+    if (!g->any) judge_codes(g, row->part, p, at, factor);
+    row->part->saturated += mp_saturated_codes(p->codes, at->row * g->s.width + at->first, at->n);
+    measure_codes(g, p, at, mp_quant_step_of(p, scale), factor, row->measure, row->sums);
 }
 
-/* Judges all of it; counts of all threads into *all, and their measures into the judge's. */
-static mp_status each_part(quant_judge *g, const mp_quant_pass *p, quant_part *all, mp_error *err) {
-    const int threads = omp_get_max_threads();
-    g->part = calloc((size_t)threads, sizeof *g->part);
-    if (!g->part) return mp_fail(err, MP_EMEMORY, "judge: no memory for what %d threads find", threads);
-    for (int i = 0; i < threads; i++) mp_stage_judge_part(&g->s, &g->part[i].measure);
-    const mp_status status = mp_quant_for_each(p, judge_part, g, err);
-    for (int i = 0; i < threads; i++) {
-        mp_stage_judge_merge(&g->s, &g->part[i].measure);
-        all->saturated += g->part[i].saturated;
-        all->open += g->part[i].open;
+/* Row r here. What the engine counts of one that it has measured as well must be the same. */
+static void judge_row(const void *ctx, int64_t r, mp_measure *measure, double sums[3]) {
+    row_judge row = *(const row_judge *)ctx;
+    quant_judge *g = row.g;
+    const int64_t before = row.part->saturated;
+    row.measure = measure;
+    row.sums = sums;
+    mp_quant_for_row(&g->p, &g->all, r, row.x, judge_part, &row);
+    if (!g->screened.measured || g->there[r].row.passed != g->s.width) return;
+    if (g->there[r].saturated == row.part->saturated - before) return;
+#pragma omp atomic write
+    g->counted_wrongly = true;
+}
+
+/* ---- by the engine ---- */
+
+/* A group beside the scale that the subject has. */
+static mp_quant_stored_group group_of(const mp_quant_pass *p, const mp_quant_seen *seen, double scale) {
+    const mp_quant_unit unit = {.amax = seen->amax};
+    const mp_quant_range factor = mp_quant_factors(&p->q, &unit, scale);
+    const double step = mp_quant_step_of(p, scale);
+    const mp_quant_spread spread = mp_quant_spread_of(&p->q, factor, step, 0);
+    const bool fits = !p->scale || mp_scale_fits(mp_quant_scales(&p->q, &unit), scale);
+    return (mp_quant_stored_group){.factor = factor.low,
+                                   .step = step,
+                                   .off = spread.off,
+                                   .most = spread.most,
+                                   .plain = seen->odd == 0 && fits && factor.low == factor.high && step > 0 &&
+                                            !spread.unbounded};
+}
+
+static void make_groups(const mp_quant_pass *p, const mp_quant_seen *seen, mp_quant_stored_group *groups) {
+    const int64_t count = mp_quant_groups(p);
+#pragma omp parallel for schedule(static) if (mp_worth_threads(p->rows, 50 * count))
+    for (int64_t r = 0; r < p->rows; r++) {
+        const int64_t row = mp_quant_row(p, r);
+        for (int64_t i = r * count; i < (r + 1) * count && row >= 0; i++) {
+            const double scale = p->scale
+                                     ? mp_decode(p->scale->dtype, p->scale->data, row * count + i - r * count)
+                                     : (double)p->q.given;
+            groups[i] = group_of(p, &seen[i], scale);
+        }
     }
-    free(g->part);
+}
+
+/* Whether codes follow from their own row: of a scale that all rows share the engine does not know. */
+static bool is_screened(const quant_judge *g, bool *divides) {
+    const mp_engine *engine = g->s.j->engine;
+    return engine->measure_quant && !g->any && !g->s.picture &&
+           mp_quant_is_one_step(g->p.q.quantiser, divides) && !(g->p.scale && g->p.per == MP_PER_TENSOR);
+}
+
+/* The engine's figures, where it has any. What is marked in pictures is looked at here. */
+static mp_status screen(quant_judge *g, mp_error *err) {
+    const mp_engine *engine = g->s.j->engine;
+    const mp_quant_pass *p = &g->p;
+    const size_t rows = (size_t)p->rows, groups = rows * (size_t)mp_quant_groups(p);
+    bool divides;
+    if (rows == 0 || !is_screened(g, &divides)) return MP_OK;
+    mp_quant_seen *seen = malloc(groups * sizeof *seen);
+    mp_quant_stored_group *stored = malloc(groups * sizeof *stored);
+    mp_quant_screen wanted = {.pass = p,
+                              .groups = stored,
+                              .rule = {.spread = mp_quant_spread_of(&p->q, (mp_quant_range){1, 1}, 1, 0),
+                                       .stored = mp_stored_as(p->codes->dtype, false),
+                                       .largest = mp_dtype_format(p->codes->dtype)->max_finite,
+                                       .divides = divides}};
+    mp_error own = {0};
+    wanted.rule.stored.large = (double)INFINITY; /* codes are held within their range */
+    g->there = malloc(rows * sizeof *g->there);
+    mp_status status = mp_screened_rows_alloc(&g->screened, &g->s, err);
+    if (status == MP_OK && !(seen && stored && g->there))
+        status = mp_fail(err, MP_EMEMORY, "judge: no memory for groups of %zu rows", rows);
+    if (status != MP_OK) goto out;
+    status = engine->see_groups(engine, p, seen, &own);
+    if (status == MP_OK) {
+        make_groups(p, seen, stored);
+        status = engine->measure_quant(engine, &wanted, g->there, &own);
+    }
+    for (size_t r = 0; r < rows && status == MP_OK; r++) g->screened.figures[r] = g->there[r].row;
+    status = mp_screened_rows_take(&g->screened, &g->s, status, (uint64_t)g->s.j->c->seed, &own, err);
+out:
+    free(seen);
+    free(stored);
     return status;
+}
+
+/* ---- all of it ---- */
+
+/* Judges every row; counts of all threads into *all, and their measures into the judge's. */
+static mp_status each_row(quant_judge *g, quant_part *all, mp_error *err) {
+    mp_stage_judge *s = &g->s;
+    bool failed = false;
+    g->all = mp_quant_unit_of_all(&g->p);
+    mp_screened_rows_make(&g->screened, s, g->p.from, g->p.row, 1);
+#pragma omp parallel if (mp_worth_threads(g->p.rows, 20 * s->width))
+    {
+        quant_part part = {0};
+        row_judge row = {.g = g, .part = &part, .x = malloc((size_t)s->width * sizeof *row.x)};
+        mp_stage_judge_part(s, &part.measure);
+        if (!row.x) {
+#pragma omp atomic write
+            failed = true;
+        }
+#pragma omp for schedule(static)
+        for (int64_t r = 0; r < g->p.rows; r++) {
+            if (!row.x || mp_quant_row(&g->p, r) < 0) continue;
+            if (!mp_screened_rows_judge(&g->screened, s, r, judge_row, &row, &part.measure))
+                part.saturated += g->there[r].saturated;
+        }
+        free(row.x);
+        mp_stage_judge_merge(s, &part.measure);
+#pragma omp critical(mp_judge_quant_parts)
+        {
+            all->saturated += part.saturated;
+            all->open += part.open;
+        }
+    }
+    if (failed)
+        return mp_fail(err, MP_EMEMORY, "judge: no memory for rows of %lld numbers", (long long)s->width);
+    if (g->counted_wrongly)
+        return mp_fail(err, MP_EDEVICE, "%s counts other codes that are the last of their format",
+                       s->j->engine->name(s->j->engine));
+    return g->screened.measured ? mp_screened_rows_end(&g->screened, s, err) : MP_OK;
 }
 
 static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *err) {
     const mp_stage_call call = {.c = j->c, .t = j->t, .map = &j->map};
     const bool any = j->contract->quantiser == MP_ANY_QUANTISER;
-    const mp_quant_pass p = mp_quant_pass_of(
-        &call, stage, any ? mp_scheme_of(j->c)->quantiser : (mp_quantiser)j->contract->quantiser);
-    quant_judge g = {.any = any};
+    quant_judge g = {
+        .any = any,
+        .p = mp_quant_pass_of(&call, stage,
+                              any ? mp_scheme_of(j->c)->quantiser : (mp_quantiser)j->contract->quantiser)};
     quant_part all = {0};
     mp_status status = mp_stage_judge_start(j, stage, stage, &g.s, err);
     if (status != MP_OK) return status;
-    status = each_part(&g, &p, &all, err);
+    status = screen(&g, err);
+    if (status == MP_OK) status = each_row(&g, &all, err);
+    mp_screened_rows_free(&g.screened);
+    free(g.there);
     if (status != MP_OK) {
         mp_stage_judge_drop(&g.s);
         return status;

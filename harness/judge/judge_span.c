@@ -35,22 +35,22 @@
 
 #define ODDS 1e-9
 
-mp_span_store_rule mp_span_store_rule_of(const mp_span *j, mp_stage stage, mp_dtype dtype) {
+mp_ball_store mp_span_store_of(const mp_span *j, mp_stage stage, mp_dtype dtype) {
     const mp_contract *contract = j->j->contract;
     const bool last = stage == j->last;
-    return (mp_span_store_rule){.rounds = !last && mp_store_rounds(contract, dtype),
-                                .saturates = !last && !j->beside &&
-                                             mp_store_overflow(contract, dtype) != MP_OVERFLOW_INF,
-                                .beside = j->beside,
-                                .most = last ? (double)INFINITY : mp_dtype_format(dtype)->max_finite,
-                                .lambda = j->lambda,
-                                .places = mp_places_of(dtype)};
+    return (mp_ball_store){.rounds = !last && mp_store_rounds(contract, dtype),
+                           .saturates =
+                               !last && !j->beside && mp_store_overflow(contract, dtype) != MP_OVERFLOW_INF,
+                           .beside = j->beside != NULL,
+                           .most = last ? (double)INFINITY : mp_dtype_format(dtype)->max_finite,
+                           .lambda = j->lambda,
+                           .places = mp_places_of(dtype)};
 }
 
 void mp_span_store(const mp_span *j, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random) {
-    const mp_span_store_rule rule = mp_span_store_rule_of(j, stage, dtype);
-    mp_span_put(&rule, b, i, (mp_ball){value, sure, det, random});
+    const mp_ball_store store = mp_span_store_of(j, stage, dtype);
+    mp_ball_put(b, i, mp_ball_stored(&store, (mp_ball){value, sure, det, random}));
 }
 
 mp_contract mp_exact_but_for_codes(const mp_contract *contract) {
@@ -169,24 +169,36 @@ static bool is_taken_after(const mp_span *j, mp_stage stage, mp_tensor_id id) {
     return false;
 }
 
+void mp_span_begin(mp_span *j, const mp_judgement *judgement, mp_stage_set stages, mp_stage last,
+                   int64_t elements) {
+    j->j = judgement;
+    j->stages = stages;
+    j->last = last;
+    j->lambda = sqrt(2 * log(2 * (double)elements / ODDS));
+    for (int i = 0; i < MP_STAGE_COUNT; i++) j->largest_w[i][0] = j->largest_w[i][1] = -1;
+}
+
+mp_status mp_span_window(mp_span *j, int64_t first, int64_t count, mp_error *err) {
+    const mp_case *c = j->j->c;
+    mp_case whole = *c;
+    j->first_token = first;
+    j->part = *c;
+    j->part.M = count;
+    whole.layout = j->part.layout = MP_ROUTE;
+    j->part.path = c->path == MP_CHUNKED ? MP_FUSED : c->path;
+    mp_token_window(&whole, first, count, j->j->t, j->t);
+    return mp_slot_map_create(&j->part, NULL, &j->map, err);
+}
+
 static mp_status propagate_slab(mp_span *j, int64_t first, int64_t count, mp_span_take *take, void *ctx,
                                 mp_error *err) {
 #define PROPAGATE(stage, scope, name) mp_propagate_##name,
     static mp_span_stage *const propagate[MP_STAGE_COUNT] = {MP_STAGES(PROPAGATE)};
 #undef PROPAGATE
-    const mp_judgement *judgement = j->j;
-    const mp_case *c = judgement->c;
+    const mp_case *c = j->j->c;
     mp_balls left[MP_TENSOR_COUNT] = {0};
     mp_tensor_set made = 0; /* by stages of the span: no others are gathered */
-    j->first_token = first;
-    j->part = *c;
-    j->part.M = count;
-    j->part.layout = MP_ROUTE;
-    j->part.path = c->path == MP_CHUNKED ? MP_FUSED : c->path;
-    mp_case whole = *c;
-    whole.layout = MP_ROUTE;
-    mp_token_window(&whole, first, count, judgement->t, j->t);
-    mp_status status = mp_slot_map_create(&j->part, NULL, &j->map, err);
+    mp_status status = mp_span_window(j, first, count, err);
     for (int s = 0; s <= (int)j->last && status == MP_OK; s++) {
         if (!mp_in_stages(j->stages, s) || !mp_case_has_stage(c, (mp_stage)s)) continue;
         mp_tensor_id id[MOST_TAKEN];
@@ -228,11 +240,7 @@ mp_status mp_span_propagate(mp_span *j, const mp_judgement *judgement, mp_stage_
                             int64_t elements, mp_span_take *take, void *ctx, mp_error *err) {
     const mp_case *c = judgement->c;
     mp_status status = MP_OK;
-    j->j = judgement;
-    j->stages = stages;
-    j->last = last;
-    j->lambda = sqrt(2 * log(2 * (double)elements / ODDS));
-    for (int i = 0; i < MP_STAGE_COUNT; i++) j->largest_w[i][0] = j->largest_w[i][1] = -1;
+    mp_span_begin(j, judgement, stages, last, elements);
     const int64_t slab = j->slab > 0 ? j->slab : mp_slab_tokens(c, numbers_of_slot(j));
     for (int64_t token = 0; token < c->M && !j->tokens && status == MP_OK; token += slab)
         status = propagate_slab(j, token, c->M - token < slab ? c->M - token : slab, take, ctx, err);

@@ -259,8 +259,15 @@ MP_CLONES static void measure_block(block *b, const mp_stored *s, int n, const d
     b->sums[2] = v2;
 }
 
+/* Integers are half of 1 apart from what rounds to another one, wherever they are: as if all lay in the
+ * binade of a number that none exceeds. */
 mp_stored mp_stored_as(mp_dtype dtype, bool rounded) {
     const mp_format *f = mp_dtype_format(dtype);
+    if (f->is_integer)
+        return (mp_stored){.smallest = ldexp(1.0, f->bits),
+                           .unit = ldexp(1.0, -f->bits - 1),
+                           .large = f->max_finite / 4,
+                           .rounded = rounded};
     return (mp_stored){.smallest = ldexp(1.0, f->emin),
                        .unit = ldexp(1.0, -f->precision),
                        .large = f->max_finite / 4,
@@ -283,22 +290,33 @@ void mp_measure_figures(mp_measure *m, int64_t index, const mp_row_figures *from
     mp_measure_merge(m, &part);
 }
 
-/* fp64's roundings do not fit the additions above, nor do integers', and blocks with anything special go
- * element by element. Where stores saturate nothing is special up to the largest number: none of it becomes
- * Inf. */
+/* What is expected of stores that saturate, of which nothing is special but what is not finite: that is left
+ * as it is. */
+static void saturate(mp_dtype dtype, int n, const double *value, double *held) {
+    const double largest = mp_dtype_format(dtype)->max_finite;
+    for (int i = 0; i < n; i++) {
+        const double v = fabs(value[i]);
+        held[i] = v > largest && v < (double)INFINITY ? copysign(largest, value[i]) : value[i];
+    }
+}
+
+/* fp64's roundings do not fit the additions above, and blocks with anything special go element by element. */
 void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t position, int64_t index,
                     int64_t n, const double *value, const double *error, bool rounded, uint32_t poison,
                     double sums[3]) {
     mp_stored stored = mp_stored_as(dtype, rounded);
     block b;
-    if (m->overflow == MP_OVERFLOW_SATURATE)
-        stored.large = nextafter(mp_dtype_format(dtype)->max_finite, (double)INFINITY);
+    double held[BLOCK];
+    const bool saturates = m->overflow == MP_OVERFLOW_SATURATE;
+    if (saturates) stored.large = (double)INFINITY;
     for (int64_t first = 0; first < n; first += BLOCK) {
         const int here = n - first < BLOCK ? (int)(n - first) : BLOCK;
+        const double *expected = value + first;
         b.plain = 0;
-        if (dtype != MP_FP64 && !mp_dtype_is_integer(dtype)) {
+        if (saturates) saturate(dtype, here, expected, held), expected = held;
+        if (dtype != MP_FP64) {
             mp_decode_row(dtype, data, position + first, here, b.got);
-            measure_block(&b, &stored, here, value + first, error + first);
+            measure_block(&b, &stored, here, expected, error + first);
         }
         if (b.plain < here) {
             for (int64_t i = first; i < first + here; i++)
@@ -326,7 +344,7 @@ void mp_measure_row(mp_measure *m, mp_dtype dtype, const void *data, int64_t pos
             if (worse(b.max_ratio, index + first + i, f)) {
                 f->worst_index = index + first + i;
                 f->worst_value = b.got[i];
-                f->worst_expected = value[first + i];
+                f->worst_expected = expected[i];
                 f->worst_bound = b.bound[i];
             }
         }

@@ -2,6 +2,7 @@
 /* quant_x and quant_act inside a span: numbers that are known within radii become codes. */
 #include "harness/judge/span.h"
 
+#include "base/threads.h"
 #include "cases/graph_tables.h"
 #include "cases/scheme.h"
 #include "ref/quant.h"
@@ -21,100 +22,45 @@ static mp_status take_x(mp_span *j, mp_balls *b, mp_error *err) {
     return status;
 }
 
-/* How much further a number that is no larger than `reach` may be off behind the quantiser. */
-typedef struct spread {
-    const mp_quant_pass *p;
-    double scale;         /* that is used, or, where it is not known, one that is no smaller */
-    bool known;           /* and the quantiser is the scheme's own: */
-    mp_quant_spread made; /* by that scale */
-    double lost;          /* the largest number that goes with a scale of zero */
-} spread;
-
-/* A number v within `sure` of x becomes code * step. The scale is one that the largest numbers within their
- * radii give, so at most that of the amax and the largest radius; the step's roundings, and what may be
- * clipped for them, are a few of the amax. Rounding v / step to a code costs half the distance of codes,
- * or all of it where the quantiser cuts. A scale that is given clips what it does not reach; one that is
- * made on top of it is 0 where it rounds to that, and `lost` is the largest number that goes with it. */
-static double spread_by_bound(const spread *s, double reach) {
-    const mp_dtype codes = s->p->codes->dtype;
-    const double largest = mp_dtype_format(codes)->max_finite, amax = s->scale * largest,
-                 steps = 0x1p-21 * amax,
-                 code = 2 * s->scale * mp_half_ulp(codes, fmin(reach / s->scale, largest)),
-                 clipped = fmax(reach - amax, 0) + fmin(reach, s->lost);
-    return code + steps + clipped;
-}
-
-/* A number v within `sure` of x, quantised by the scheme's own quantiser with a scale that is known: its code
- * stands for one within mp_quant_error of v, which grows with |v|, and |v| <= |x| + sure. */
-static double spread_by(const spread *s, double reach) {
-    return s->known ? mp_quant_spread_at(&s->made, reach) : spread_by_bound(s, reach);
-}
-
-static void quantise_group(const mp_span *j, const spread *s, const mp_balls *in, mp_balls *out,
-                           int64_t first, int64_t n) {
-    for (int64_t i = first; i < first + n; i++) {
-        mp_ball x = mp_ball_get(in, i);
-        const double by = spread_by(s, fabs(x.value) + x.sure);
-        x.det += j->beside && x.det < x.sure ? spread_by(s, fabs(x.value) + x.det) : by;
-        x.sure += by;
-        mp_ball_put(out, i, x);
-    }
-}
-
-/* What is known where a number is none, which most quantisers make a code like any other: nothing, but that
- * some keep a NaN. Whether those that share a scale with a NaN are spared depends on the quantiser; an Inf
- * spares none. */
-typedef struct no_numbers {
-    bool stay, spread; /* NaN */
-} no_numbers;
-
-static no_numbers no_numbers_of(const mp_contract *contract, mp_dtype input) {
-    const mp_quantisation q = {.quantiser = (mp_quantiser)contract->quantiser, .input = input};
+/* What becomes of a NaN, or of those beside it, by the contract's quantiser. */
+static void tell_nan(const mp_contract *contract, mp_dtype input, mp_quant_balls *q) {
+    const mp_quantisation by = {.quantiser = (mp_quantiser)contract->quantiser, .input = input};
     const mp_quant_unit unit = {.has_nan = true};
     const float nan = NAN;
     uint8_t low, high;
-    if (contract->quantiser == MP_ANY_QUANTISER) return (no_numbers){.spread = true};
-    mp_quant_codes(&q, &unit, (mp_quant_range){1, 1}, 0, &nan, 1, &low, &high);
-    return (no_numbers){.stay = low == high && isnan(mp_decode_code(mp_quantiser_codes(q.quantiser), low)),
-                        .spread = mp_quant_is_open(&q, &unit)};
-}
-
-static void leave_open(const mp_span *j, no_numbers how, const mp_balls *in, mp_balls *out, int64_t first,
-                       int64_t n) {
-    bool all = false;
-    for (int64_t i = first; i < first + n; i++) {
-        const double x = *mp_ball_at(&in->value, i);
-        all |= isinf(x) || (how.spread && isnan(x));
-    }
-    for (int64_t i = first; i < first + n; i++)
-        if (all || (!how.stay && isnan(*mp_ball_at(&in->value, i))))
-            mp_ball_put(out, i,
-                        (mp_ball){.value = j->beside ? *mp_ball_at(&in->value, i) : 0,
-                                  .sure = INFINITY,
-                                  .det = INFINITY});
-}
-
-/* The largest scale that numbers within their radii have: twice the exact one covers powers of two and
- * roundings, 1/(448*512) the floors. On top of one that is given no more than the largest of its format. */
-static double largest_scale(const mp_quant_pass *p, const mp_balls *in, int64_t first, int64_t n) {
-    double amax = 0;
-    for (int64_t i = first; i < first + n; i++) {
-        const mp_ball x = mp_ball_get(in, i);
-        amax = fmax(amax, fabs(x.value) + x.sure);
-    }
-    const double made = fmax(2 * amax / mp_dtype_format(p->codes->dtype)->max_finite, 1 / (448 * 512.0)) *
-                        (1 + 0x1p-21),
-                 most = mp_dtype_format(mp_quantiser_scale(p->q.quantiser))->max_finite * (double)p->q.given;
-    return p->q.given > 0 ? fmin(made, most) : made;
+    q->nan_spreads = true;
+    if (contract->quantiser == MP_ANY_QUANTISER) return;
+    mp_quant_codes(&by, &unit, (mp_quant_range){1, 1}, 0, &nan, 1, &low, &high);
+    q->nan_stays = low == high && isnan(mp_decode_code(mp_quantiser_codes(by.quantiser), low));
+    q->nan_spreads = mp_quant_is_open(&by, &unit);
 }
 
 /* Of a scale that is made on top of one that is given: half the smallest of its format times the largest
  * code; else 0. */
-static double largest_lost(const mp_case *c, const mp_quant_pass *p) {
+static double largest_lost(const mp_case *c, const mp_quant_pass *p, double largest) {
     const mp_format *scale = mp_dtype_format(mp_quantiser_scale(p->q.quantiser));
-    const double smallest = ldexp(1.0, scale->emin + 1 - scale->precision),
-                 largest = mp_dtype_format(p->codes->dtype)->max_finite;
+    const double smallest = ldexp(1.0, scale->emin + 1 - scale->precision);
     return mp_scheme_of(c)->made ? smallest / 2 * (double)p->q.given * largest * (1 + 0x1p-21) : 0;
+}
+
+static mp_quant_pass pass_of(const mp_span *j, mp_stage stage) {
+    const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
+    return mp_quant_pass_of(&call, stage, mp_scheme_of(&j->part)->quantiser);
+}
+
+mp_quant_stage_rule mp_span_quant_rule(const mp_span *j, mp_stage stage) {
+    const mp_quant_pass p = pass_of(j, stage);
+    const double largest = mp_dtype_format(mp_quantiser_codes(p.q.quantiser))->max_finite,
+                 largest_scale = mp_dtype_format(mp_quantiser_scale(p.q.quantiser))->max_finite;
+    mp_quant_stage_rule r = {
+        .balls = {.spread = mp_quant_spread_of(&p.q, (mp_quant_range){1, 1}, 1, 0),
+                  .largest = largest,
+                  .lost = largest_lost(&j->part, &p, largest),
+                  .made_most = p.q.given > 0 ? largest_scale * (double)p.q.given : (double)INFINITY,
+                  .beside = j->beside != NULL},
+        .group = p.group};
+    tell_nan(j->j->contract, p.q.input, &r.balls);
+    return r;
 }
 
 /* The scale that the subject shows of the numbers of row r of the slab around `column`; NaN: none. */
@@ -128,13 +74,52 @@ static double shown_scale(const mp_span *j, const mp_quant_pass *p, mp_stage sta
                      mp_tensor_count(scale) == 1 ? 0 : row * mp_tensor_row_length(scale) + column / p->group);
 }
 
-/* An upper bound of the scale of these numbers, which may be shown. One of all rows is not known of a slab,
- * and is any. */
-static double scale_bound(const mp_case *c, const mp_quant_pass *p, const mp_balls *in, int64_t first,
-                          int64_t n, double shown) {
-    if (isfinite(shown) && p->q.given == 0) return shown;
-    if (mp_codes_share_a_scale(c)) return INFINITY;
-    return mp_scheme_of(c)->made ? largest_scale(p, in, first, n) : (double)p->q.given;
+/* What is known of numbers whose scale the subject shows as `shown`. */
+static mp_quant_group group_of(const mp_span *j, const mp_quant_pass *p, double shown) {
+    const mp_scheme *s = mp_scheme_of(&j->part);
+    mp_quant_group g = {.known = j->j->contract->quantiser == (int)s->quantiser && isfinite(shown),
+                        .scale = (double)NAN};
+    if (g.known) {
+        const mp_quant_range factors = mp_quant_factors(&p->q, &mp_quant_unit_empty, shown);
+        const mp_quant_spread spread = mp_quant_spread_of(&p->q, factors, mp_quant_step_of(p, shown), 0);
+        g.step = spread.step;
+        g.off = spread.off;
+        g.most = spread.most;
+        g.unbounded = spread.unbounded;
+        g.scale = shown;
+    } else if (isfinite(shown) && p->q.given == 0) {
+        g.scale = shown;
+    } else if (mp_codes_share_a_scale(&j->part)) {
+        g.scale = INFINITY; /* one of all rows is not known of a slab, and is any */
+    } else if (!s->made) {
+        g.scale = (double)p->q.given;
+    }
+    return g;
+}
+
+void mp_span_quant_groups(const mp_span *j, mp_stage stage, int64_t first, int64_t rows,
+                          mp_quant_group *groups) {
+    const mp_quant_pass p = pass_of(j, stage);
+    const int64_t width = stage == MP_QUANT_X ? j->part.K : j->part.N, count = mp_blocks_of(width, p.group);
+#pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 50 * count))
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t g = 0; g < count; g++)
+            groups[r * count + g] = group_of(j, &p, shown_scale(j, &p, stage, first + r, g * p.group));
+}
+
+/* n balls from i on, which share a scale. */
+static void quantise_group(const mp_quant_balls *q, mp_quant_group g, const mp_balls *in, mp_balls *out,
+                           int64_t first, int64_t n) {
+    double amax = 0;
+    bool open = false;
+    for (int64_t i = first; i < first + n; i++) {
+        const mp_ball x = mp_ball_get(in, i);
+        amax = mp_larger(fabs(x.value) + x.sure, amax);
+        open = open || mp_quant_opens_all(q, x.value);
+    }
+    if (isnan(g.scale)) g.scale = mp_quant_largest_scale(q, amax);
+    for (int64_t i = first; i < first + n; i++)
+        mp_ball_put(out, i, mp_quantised_ball(q, &g, open, mp_ball_get(in, i)));
 }
 
 static mp_amax amax_of(const mp_balls *in, int64_t first, int64_t n) {
@@ -226,17 +211,13 @@ static bool is_read(const mp_span *j, mp_stage stage, int64_t r) {
 }
 
 static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_balls *out, mp_error *err) {
-    const mp_stage_call call = {.c = &j->part, .t = j->t, .map = &j->map};
-    mp_tensor codes = {.dtype = mp_case_dtype(&j->part, stage == MP_QUANT_X ? MP_X_CODES : MP_CACHE2_CODES)};
-    mp_quant_pass p = mp_quant_pass_of(&call, stage, mp_scheme_of(&j->part)->quantiser);
+    const mp_quant_pass p = pass_of(j, stage);
+    const mp_quant_stage_rule rule = mp_span_quant_rule(j, stage);
     const int64_t width = in->width, group = p.group;
-    const bool own = j->j->contract->quantiser == (int)mp_scheme_of(&j->part)->quantiser;
+    const mp_dtype codes = mp_quantiser_codes(p.q.quantiser);
     const bool made = mp_scheme_of(&j->part)->made, shared = mp_codes_share_a_scale(&j->part);
     const int64_t first_row = mp_stage_rows_are_slots(stage) ? j->first_token * j->part.topk : j->first_token;
-    const no_numbers how = no_numbers_of(j->j->contract, p.q.input);
     const mp_status status = mp_span_balls(j, out, in->rows, width, err);
-    p.codes = &codes;
-    const double lost = largest_lost(&j->part, &p);
 #pragma omp parallel for schedule(static)
     for (int64_t r = 0; r < (status == MP_OK ? in->rows : 0); r++) {
         const bool read = is_read(j, stage, r);
@@ -244,20 +225,17 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
         for (int64_t g = 0; g < width && read; g += group) {
             const int64_t n = width - g < group ? width - g : group, at = r * width + g;
             const double shown = shown_scale(j, &p, stage, r, g);
-            spread s = {.p = &p, .scale = shown, .known = own && isfinite(shown), .lost = lost};
-            if (s.known)
-                s.made = mp_quant_spread_of(&p.q, mp_quant_factors(&p.q, &mp_quant_unit_empty, shown),
-                                            mp_quant_step_of(&p, shown), 0);
-            else
-                s.scale = scale_bound(&j->part, &p, in, at, n, shown);
-            quantise_group(j, &s, in, out, at, n);
-            leave_open(j, how, in, out, at, n);
+            if (j->numbers_stay) {
+                for (int64_t i = at; i < at + n; i++) mp_ball_put(out, i, mp_ball_get(in, i));
+                continue;
+            }
+            quantise_group(&rule.balls, group_of(j, &p, shown), in, out, at, n);
             if (stage != j->last) continue;
             const mp_amax amax = amax_of(in, at, n);
             if (shared)
                 merge_amax(&j->amax, &amax);
             else if (made)
-                judge_shown_scale(j, p.q, codes.dtype, &amax, shown, first_row + r, g / group);
+                judge_shown_scale(j, p.q, codes, &amax, shown, first_row + r, g / group);
             in_codes(out, at, n, mp_quant_step_of(&p, shown));
         }
     }

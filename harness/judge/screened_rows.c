@@ -57,7 +57,7 @@ void mp_screened_rows_make(const mp_screened_rows *x, const mp_stage_judge *s, c
     free(read);
 }
 
-void mp_screened_rows_judge(mp_screened_rows *x, mp_stage_judge *s, int64_t row, mp_judge_row *judge,
+bool mp_screened_rows_judge(mp_screened_rows *x, mp_stage_judge *s, int64_t row, mp_judge_row *judge,
                             const void *ctx, mp_measure *part) {
     const int64_t index = row * s->width;
     double *sums = s->sums + row * 3, own_sums[3] = {0, 0, 0};
@@ -67,6 +67,7 @@ void mp_screened_rows_judge(mp_screened_rows *x, mp_stage_judge *s, int64_t row,
         judge(ctx, row, part, sums);
     } else if (x->mark[row] == THERE) {
         mp_screened_take(&x->screened, part, index, s->width, &x->figures[row], sums);
+        return false;
     } else {
         mp_stage_judge_part(s, &own);
         judge(ctx, row, &own, own_sums);
@@ -74,6 +75,7 @@ void mp_screened_rows_judge(mp_screened_rows *x, mp_stage_judge *s, int64_t row,
         mp_measure_merge(part, &own);
         mp_stage_judge_add_sums(s, row, own_sums);
     }
+    return true;
 }
 
 mp_status mp_screened_rows_end(const mp_screened_rows *x, const mp_stage_judge *s, mp_error *err) {

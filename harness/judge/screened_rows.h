@@ -29,8 +29,8 @@ mp_status mp_screened_rows_take(mp_screened_rows *rows, const mp_stage_judge *s,
  * says, [rows], or NULL, one behind the other. */
 void mp_screened_rows_make(const mp_screened_rows *rows, const mp_stage_judge *s, const mp_tensor *t,
                            const int64_t *at, int64_t each);
-/* One row, by its figures, by the judge, or both; from several threads at once. */
-void mp_screened_rows_judge(mp_screened_rows *rows, mp_stage_judge *s, int64_t row, mp_judge_row *judge,
+/* One row, by its figures, by the judge, or both; from several threads at once. Whether by the judge. */
+bool mp_screened_rows_judge(mp_screened_rows *rows, mp_stage_judge *s, int64_t row, mp_judge_row *judge,
                             const void *ctx, mp_measure *part);
 /* As mp_screened_end. */
 mp_status mp_screened_rows_end(const mp_screened_rows *rows, const mp_stage_judge *s, mp_error *err);

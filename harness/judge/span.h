@@ -7,6 +7,7 @@
 #include "harness/judge/balls.h"
 #include "harness/judge/judge_stage.h"
 #include "harness/judge/strangers.h"
+#include "ref/ball_rules.h"
 
 #include <math.h>
 
@@ -16,6 +17,8 @@ typedef struct mp_amax {
     double least, most;
     bool has_nan, unknown;
 } mp_amax;
+
+enum { MP_KNOWN_RULES = 64 };
 
 /* A span being propagated, slab by slab of tokens; the last three are those of one that is judged.
  *
@@ -29,6 +32,7 @@ typedef struct mp_span {
     mp_stage_set stages; /* between them, of the span */
     double lambda;
     bool shown_scales; /* codes are of the scales that the subject shows, which are judged elsewhere */
+    bool numbers_stay; /* quantisers leave them as they are: what is propagated is float64 itself */
     const mp_contract *beside;
     int64_t slab; /* tokens at a time; 0: as many as fit into MP_SLAB_BYTES */
     const int64_t *tokens;
@@ -36,7 +40,13 @@ typedef struct mp_span {
     int64_t first_token;
     mp_case part; /* the tokens of the slab */
     mp_tensor t[MP_TENSOR_COUNT];
-    mp_slot_map map;                     /* route order: nobody sees these rows */
+    mp_slot_map map; /* route order: nobody sees these rows */
+    struct {         /* of sums, found already: they depend on binades of reach alone */
+        mp_stage stage;
+        double reach;
+        mp_ball_sum_rule rules[2];
+    } known[MP_KNOWN_RULES];
+    int known_count;
     double largest_w[MP_STAGE_COUNT][2]; /* numbers, and codes, of each GEMM's weights; < 0: not known yet */
     mp_ball_pool pool;                   /* what the balls of a slab lie in */
     mp_stage_judge s;
@@ -56,39 +66,22 @@ static inline mp_status mp_span_balls(mp_span *span, mp_balls *b, int64_t rows, 
 
 /* What the last stage of a slab leaves: `out` has its rows first_row .. of the whole output. */
 typedef void mp_span_take(void *ctx, mp_span *span, const mp_balls *out, int64_t first_row);
-/* These stages, up to `last`, on balls, slab by slab; elements: of the output, for the odds. */
+/* A span of these stages, up to `last`; elements: of the output, for the odds. */
+void mp_span_begin(mp_span *span, const mp_judgement *j, mp_stage_set stages, mp_stage last,
+                   int64_t elements);
+/* Tokens first .. first+count are its part; its map.memory is freed by the caller. */
+mp_status mp_span_window(mp_span *span, int64_t first, int64_t count, mp_error *err);
+/* The stages on balls, slab by slab. */
 mp_status mp_span_propagate(mp_span *span, const mp_judgement *j, mp_stage_set stages, mp_stage last,
                             int64_t elements, mp_span_take *take, void *ctx, mp_error *err);
 
 /* The same arithmetic, of real numbers but for the quantisers. */
 mp_contract mp_exact_but_for_codes(const mp_contract *contract);
 
-/* What is common to all elements that a stage stores in dtype. */
-typedef struct mp_span_store_rule {
-    bool rounds, saturates, beside;
-    double most, lambda;
-    mp_places places;
-} mp_span_store_rule;
-mp_span_store_rule mp_span_store_rule_of(const mp_span *span, mp_stage stage, mp_dtype dtype);
+/* How a stage stores in dtype. The last stage's own store is left to the measurement. */
+mp_ball_store mp_span_store_of(const mp_span *span, mp_stage stage, mp_dtype dtype);
 
-/* Stores element i: the radii grow by the rounding to dtype, the value stays exact. The last stage's own
- * store is left to the measurement. */
-static inline void mp_span_put(const mp_span_store_rule *s, const mp_balls *b, int64_t i, mp_ball ball) {
-    if (s->saturates && isinf(ball.value)) {
-        ball.value = copysign(s->most, ball.value); /* or Inf: nothing is known */
-        ball.sure = (double)INFINITY;
-    }
-    const double reach = fabs(ball.value) + ball.sure,
-                 half = s->rounds ? mp_half_place(&s->places, reach) : 0;
-    ball.sure = reach + half > s->most ? (double)INFINITY : ball.sure + half;
-    if (s->beside)
-        ball.det = fabs(ball.value) + ball.det > s->most ? (double)INFINITY : ball.det;
-    else
-        ball.random = hypot(ball.random, s->lambda * half);
-    mp_ball_put(b, i, ball);
-}
-
-/* The same of one element. */
+/* Stores element i so: the radii grow by the rounding to dtype, the value stays exact. */
 void mp_span_store(const mp_span *span, mp_stage stage, mp_dtype dtype, mp_balls *b, int64_t i, double value,
                    double sure, double det, double random);
 
@@ -110,17 +103,38 @@ static inline double mp_span_accumulated(const mp_span_bound *b, double mass, do
     return b->sum.rel * (mass + handed) + b->sum.abs;
 }
 
+/* What the contract, and the one beside it, say of all sums of a GEMM on balls, or of its own a where `in` is
+ * NULL. */
+typedef struct mp_span_bounds {
+    mp_span_bound own, beside;
+} mp_span_bounds;
+mp_span_bounds mp_span_bounds_of(mp_span *span, mp_stage stage, const mp_gemm_problem *problem,
+                                 const mp_balls *in);
+
 /* A GEMM on balls: float64 sums of the values; in sure and det the magnitudes of the sums of the
  * operand's, in random the sum of squares of its random radii, each times the weight. All of [slots, n] of
  * the problem, whose a is replaced by `in`, or exact where that is NULL; zeros of slots that are left out. */
 typedef struct mp_span_sums {
     mp_balls acc;
     double *mass; /* of the values */
-    mp_span_bound bound, beside;
 } mp_span_sums;
 /* acc and mass are the pool's, to be given back by the caller, after an error too. */
-mp_status mp_span_gemm(mp_span *span, mp_stage stage, const mp_gemm_problem *problem, const mp_balls *in,
-                       mp_span_sums *sums, mp_error *err);
+mp_status mp_span_gemm(mp_span *span, const mp_gemm_problem *problem, const mp_balls *in, mp_span_sums *sums,
+                       mp_error *err);
+
+/* What the contract, and the one beside it, say of the sums of gate_up or down over a row of balls, none of
+ * which reaches further than `reach`; where only the contract is there, rules[1] is not written. From one
+ * thread at a time. */
+void mp_span_sum_rules(mp_span *span, mp_stage stage, double reach, mp_ball_sum_rule rules[2]);
+/* How gate_up or down stores: gate and up that are not stored are float32, and nothing is rounded. */
+mp_ball_store mp_span_gemm_store(const mp_span *span, mp_stage stage);
+/* What quant_x or quant_act does to balls, and to those of rows first .. first+rows of the span's part:
+ * [rows, groups of a row]. */
+mp_quant_stage_rule mp_span_quant_rule(const mp_span *span, mp_stage stage);
+void mp_span_quant_groups(const mp_span *span, mp_stage stage, int64_t first, int64_t rows,
+                          mp_quant_group *groups);
+/* The rules of the whole span, for an engine that carries its balls; they live as long as the span's part. */
+mp_ball_rules mp_span_ball_rules(mp_span *span);
 
 /* The stages on balls, mp_propagate_align, ...: each takes `out`, which the caller drops, after an error too.
  * in: what the stages before have left of what it reads, by the order of tensors, as balls or, where it is

@@ -119,7 +119,7 @@ extern "C" __global__ void BLOCKS_OF_A_CLUSTER __launch_bounds__(PRODUCER_THREAD
         }
         for (int i = 0; i < TABLES; i++) {
             init_barrier(&shared.table_full[i], 32);
-            init_barrier(&shared.table_empty[i], COPY_THREADS + 1 + THREADS);
+            init_barrier(&shared.table_empty[i], COPY_THREADS + THREADS);
         }
         fence_async();
     }
@@ -134,9 +134,9 @@ extern "C" __global__ void BLOCKS_OF_A_CLUSTER __launch_bounds__(PRODUCER_THREAD
 #endif
         if (threadIdx.x < COPY_THREADS)
             copy_rows(p, shared, slots, blocks_n);
-        else if (threadIdx.x == COPY_THREADS)
+        else if (threadIdx.x < COPY_THREADS + 32)
             copy_weights(p, shared, slots, blocks_n);
-        else if (threadIdx.x >= COPY_THREADS + 32)
+        else
             plan(p, shared, slots, blocks_n);
     } else {
 #if WARPS == 8

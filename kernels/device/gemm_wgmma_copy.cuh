@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/device/gemm_copy.cuh"
-#include "kernels/device/gemm_wgmma_memory.cuh"
+#include "kernels/device/gemm_wgmma_tiles.cuh"
 
 // A stage's tile of w, in boxes of BOX_ROWS. Where the neighbour multiplies the same, each copies its part
 // for both.
@@ -22,28 +22,34 @@ __device__ __forceinline__ void copy_tile(const mp_gemm_params &p, unsigned char
         }
 }
 
+// A warp, of which one thread copies. It does not wait for tables: of a tile it needs no more than the
+// expert, and w, which is the longest on its way where rows are few, is asked for before the rows are known.
 __device__ __forceinline__ void copy_weights(const mp_gemm_params &p, shared_memory &shared,
                                              const slot_list &slots, int blocks_n) {
     const int steps = (p.k + BLOCK_K - 1) / BLOCK_K;
+    const bool copies = threadIdx.x % 32 == 0;
     ring<STAGES> stage = {0, 0};
-    ring<TABLES> table = {0, 0};
-    for (tile_walk walk(p, slots.blocks_m, blocks_n); walk.goes_on(); walk.next()) {
-        const tile_table &t = shared.tables[table.at];
-        wait_for(&shared.table_full[table.at], table.parity);
-        const int expert = t.expert, neighbour = t.neighbour, n0 = t.n0;
-        arrive(&shared.table_empty[table.at]);
-        table.next();
-        for (int step = 0; step < steps && (expert >= 0 || neighbour >= 0); step++) {
-            wait_for(&shared.empty[stage.at], stage.parity ^ 1);
-            if (expert >= 0) {
-                arrive_expecting(&shared.full[stage.at], SLICES * W_SLICE);
-                copy_tile(p, shared.stages[stage.at] + SLICES * A_SLICE, step, n0, expert,
-                          expert == neighbour, &shared.full[stage.at]);
-            } else {
-                arrive(&shared.full[stage.at]);
+    chosen_tile next;
+    tile_walk walk(p, slots.blocks_m, blocks_n);
+    if (walk.goes_on()) next.read(slots, walk);
+    while (walk.goes_on()) {
+        const chosen_tile tile = next;
+        walk.next();
+        if (walk.goes_on()) next.read(slots, walk);
+        for (int step = 0; step < steps && (tile.expert >= 0 || tile.neighbour >= 0); step++) {
+            if (copies) {
+                wait_for(&shared.empty[stage.at], stage.parity ^ 1);
+                if (tile.expert >= 0) {
+                    arrive_expecting(&shared.full[stage.at], SLICES * W_SLICE);
+                    copy_tile(p, shared.stages[stage.at] + SLICES * A_SLICE, step, tile.n0, tile.expert,
+                              tile.expert == tile.neighbour, &shared.full[stage.at]);
+                } else {
+                    arrive(&shared.full[stage.at]);
+                }
             }
             stage.next();
         }
+        __syncwarp();
     }
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-// The grouped GEMM by wgmma (gemm_wgmma.cu): its shared memory, and the tiles that a block goes through.
+// The grouped GEMM by wgmma (gemm_wgmma.cu): its shared memory.
 #pragma once
 
 #include "kernels/device/gemm_slots.cuh"
@@ -74,29 +74,4 @@ __device__ __forceinline__ void synchronise(int barrier, int threads) {
 // Generic writes of this thread, before asynchronous reads.
 __device__ __forceinline__ void fence_async() {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-}
-
-// The tiles of this block, or of its cluster, whose blocks have neighbouring blocks of rows.
-struct tile_walk {
-    int group_size_m, groups_m, blocks_n;
-    long long index;
-    __device__ __forceinline__ tile_walk(const mp_gemm_params &p, int blocks_m, int blocks_n)
-        : group_size_m(max(p.group_size_m / CLUSTER, 1)), groups_m((blocks_m + CLUSTER - 1) / CLUSTER),
-          blocks_n(blocks_n), index(blockIdx.x / CLUSTER) {}
-    __device__ __forceinline__ bool goes_on() const {
-        return index < (long long)groups_m * blocks_n;
-    }
-    __device__ __forceinline__ void next() {
-        index += gridDim.x / CLUSTER;
-    }
-    __device__ __forceinline__ tile_place place() const {
-        tile_place place = place_of_tile(group_size_m, groups_m, blocks_n, index);
-        if (CLUSTER > 1) place.block_m = place.block_m * CLUSTER + cluster_rank();
-        return place;
-    }
-};
-
-// -1 for filtered slots, and where the list has no such block.
-__device__ __forceinline__ int expert_of(const slot_list &slots, long long block_m) {
-    return block_m < slots.blocks_m ? slots.expert_ids[block_m] : -1;
 }

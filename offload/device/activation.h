@@ -10,7 +10,7 @@
 #define MP_OFFLOAD_DEVICE_ACTIVATION_H
 
 #include "offload/device/portable.h"
-#include "ref/activated.h"
+#include "ref/activated_ball.h"
 
 /* Of exp, erf and erfc, with the correction beside; and of an exp, for each unit of its argument. */
 #define MP_ACT64_ULPS 6
@@ -49,6 +49,23 @@ MP_DEVICE_INLINE double mp_act64_at(const mp_act_form *form, double gate, double
     }
     a = mp_gate_result(form, a);
     return form->gated ? a * mp_up_factor(form, up) : a;
+}
+
+/* mp_activation_at, of the forms without erf and tanh: of others no number, and no bound of it. */
+MP_DEVICE_INLINE mp_act_point mp_act64_point(const mp_act_form *form, double gate) {
+    const double v = mp_gate_argument(form, gate);
+    mp_act_point at = {gate, 0.0 / 0.0, 0.0 / 0.0};
+    if (form->function == MP_GATE_RELU2) at = mp_relu2_point(v);
+    if (form->function == MP_GATE_SWISH) {
+        const double z = form->beta * v;
+        at = mp_swish_point(v, form->beta);
+        if (z < MP_SWISH_LOWEST) {
+            at.value = v * mp_exp64(z);
+            at.slope = mp_swish_tail_slope(z);
+        }
+    }
+    at.gate = gate;
+    return at;
 }
 
 #endif

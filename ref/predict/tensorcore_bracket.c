@@ -13,9 +13,9 @@ enum {
     PANELS = MP_SLAB_COLUMNS / COLUMNS,
     BLOCK_ROWS = 16, /* by a panel: their sums stay in the first-level cache */
     BLOCK = BLOCK_ROWS * COLUMNS,
-    ROWS = 64, /* that are packed at once: a panel is read once for them all */
+    ROWS = 128, /* that are packed at once: a panel is read once for them all */
     MOST_STEPS = 512,
-    LEFT_OPEN = 6 /* the steps are quicker where more than one in so many is */
+    LEFT_OPEN = 5 /* the steps are quicker where more than one in so many is */
 };
 
 typedef struct workspace {
@@ -28,7 +28,8 @@ typedef struct workspace {
     float *row_norms, *column_norms;    /* [parts, ROWS]; [parts, MP_SLAB_COLUMNS] */
     uint16_t *row_codes, *column_codes; /* [ROWS, k]; [MP_SLAB_COLUMNS, k] */
     int32_t *exponents;                 /* [k] of a row */
-    uint32_t *lanes;                    /* [k/2, MP_TC_LANES] */
+    int32_t *hidden;                    /* [steps] */
+    uint16_t *lanes;                    /* [k, MP_TC_LANES] */
     uint32_t *a_code, *w_code;          /* [k] for the definition */
 } workspace;
 
@@ -44,9 +45,11 @@ typedef struct job {
 
 bool mp_tc_bracket_covers(const mp_tc_model *m, const mp_tc_parts *parts, int64_t K, mp_dtype out) {
     const bool from_bf16 = m->a == MP_TC_BF16 && m->b == MP_TC_BF16,
+               from_fp16 = m->a == MP_TC_FP16 && m->b == MP_TC_FP16,
                from_e4m3 = m->a == MP_TC_E4M3 && m->b == MP_TC_E4M3 && m->method != MP_TC_DIRECT;
     const mp_tc_model step = mp_tc_step(m);
-    return out == MP_BF16 && (from_bf16 || from_e4m3) && step.result == MP_TC_FLOAT32 &&
+    return (out == (from_fp16 ? MP_FP16 : MP_BF16)) && (from_bf16 || from_fp16 || from_e4m3) &&
+           step.result == MP_TC_FLOAT32 &&
            (step.group == 16 || (step.group == 8 && m->method != MP_TC_THROUGH_FP16)) &&
            step.fraction_bits >= 24 && step.fraction_bits <= 25 && step.result_fraction_bits == 23 &&
            step.zero_exponent <= -126 && K > 0 && K <= MOST_STEPS * step.group &&
@@ -70,7 +73,8 @@ static size_t workspace_make(workspace *s, char *scratch, int64_t k, int64_t par
     s->row_codes = taken(scratch, &used, ROWS * k, sizeof *s->row_codes);
     s->column_codes = taken(scratch, &used, MP_SLAB_COLUMNS * k, sizeof *s->column_codes);
     s->exponents = taken(scratch, &used, k, sizeof *s->exponents);
-    s->lanes = taken(scratch, &used, k / 2 * MP_TC_LANES, sizeof *s->lanes);
+    s->hidden = taken(scratch, &used, k, sizeof *s->hidden);
+    s->lanes = taken(scratch, &used, k * MP_TC_LANES, sizeof *s->lanes);
     s->a_code = taken(scratch, &used, k, sizeof *s->a_code);
     s->w_code = taken(scratch, &used, k, sizeof *s->w_code);
     return used;
@@ -88,17 +92,14 @@ static int64_t part_terms(const job *j, int64_t first) {
 
 /* ---- operands ---- */
 
-static bool pack_columns(const job *j) {
+/* Columns n .. of the task, of a panel. */
+static bool pack_columns(const job *j, int64_t n) {
     const mp_tensor *w = j->call->problem->w.codes;
-    const int64_t first = j->task->expert * w->dim[1] + j->task->n0;
+    const int64_t first = j->task->expert * w->dim[1] + j->task->n0 + n, left = j->task->n - n;
     workspace *s = j->s;
-    for (int64_t n = 0; n < j->task->n; n += COLUMNS)
-        if (!mp_tc_bracket_pack_panel(&j->form, w, first + n,
-                                      j->task->n - n < COLUMNS ? j->task->n - n : COLUMNS,
-                                      s->column_codes + n * j->form.k, s->panels + n * j->form.k,
-                                      s->column_norms + n, MP_SLAB_COLUMNS, &s->column[n]))
-            return false;
-    return true;
+    return mp_tc_bracket_pack_panel(&j->form, w, first, left < COLUMNS ? left : COLUMNS,
+                                    s->column_codes + n * j->form.k, s->panels + n * j->form.k,
+                                    s->column_norms + n, MP_SLAB_COLUMNS, &s->column[n]);
 }
 
 /* And zeros, up to whole blocks of a micro-kernel. */
@@ -176,7 +177,7 @@ static void bracket_parts(const job *j, const mp_gemm_f32_tile *tile, int64_t r0
 /* Columns first .. first+n of a slot's row: what is stored if the sums are these. */
 static void stored(const job *j, int64_t slot, int64_t first, int64_t n, float *sums, uint16_t *codes) {
     mp_epilogue_row_f32(j->call->epilogue, j->task->expert, j->task->n0 + first, n, slot, sums);
-    mp_encode_row_f32(MP_BF16, codes, 0, n, sums);
+    mp_encode_row_f32(j->call->out->dtype, codes, 0, n, sums);
 }
 
 /* A bit for each code that differs. */
@@ -197,12 +198,13 @@ static uint16_t *out_of(const job *j, int64_t slot) {
     return at < 0 ? NULL : (uint16_t *)j->call->out->data + at + j->task->n0;
 }
 
-/* Rows r0 .. r0+count of those that are packed, by a panel. */
-static void settle(const job *j, const int64_t *slot, int64_t r0, int64_t count, int64_t panel) {
+/* Rows r0 .. r0+count of those that are packed, by a panel. Returns how many results are open. */
+static int64_t settle(const job *j, const int64_t *slot, int64_t r0, int64_t count, int64_t panel) {
     workspace *s = j->s;
     const int64_t first = panel * COLUMNS, left = j->task->n - first, n = left < COLUMNS ? left : COLUMNS,
                   rows = (count + MP_TC_BRACKET_ROWS - 1) / MP_TC_BRACKET_ROWS * MP_TC_BRACKET_ROWS;
     const mp_gemm_f32_tile tile = {j->task->expert, count, j->task->n0 + first, n, slot + r0};
+    int64_t opened = 0;
     for (int64_t r = 0; r < rows; r++)
         multiply(s->row[r0 + r].power, &s->column[first], s->least + r * COLUMNS);
     if (j->parts)
@@ -216,8 +218,10 @@ static void settle(const job *j, const int64_t *slot, int64_t r0, int64_t count,
         stored(j, slot[r0 + r], first, n, s->all_low + r * COLUMNS, code);
         stored(j, slot[r0 + r], first, n, s->all_high + r * COLUMNS, high_code);
         s->open[r0 + r][panel] = differing(code, high_code);
+        opened += __builtin_popcountll(s->open[r0 + r][panel]);
         memcpy(out + first, code, (size_t)n * sizeof *code);
     }
+    return opened;
 }
 
 /* ---- what they leave open ---- */
@@ -237,18 +241,19 @@ static void run_lanes(job *j, int64_t r, int64_t count, const int64_t column[MP_
                       float dot[MP_TC_LANES]) {
     workspace *s = j->s;
     const mp_tc_bracket_form *f = &j->form;
-    const mp_tc_lanes lanes = {.group = f->step.group,
+    const mp_tc_lanes lanes = {.fp16 = f->dtype == MP_FP16,
+                               .group = f->step.group,
                                .fraction_bits = f->step.fraction_bits,
                                .groups = part_terms(j, first) / f->step.group,
                                .by_pairs = f->by_pairs,
                                .a = s->rows + r * f->k + first,
-                               .a_exponent = s->exponents + first,
-                               .w = s->lanes + first / 2 * MP_TC_LANES};
-    bool certain[MP_TC_LANES];
-    mp_tc_lanes_run(&lanes, dot, certain);
+                               .exponent = s->exponents + first,
+                               .hidden = s->hidden + first / f->step.group,
+                               .w = s->lanes + first * MP_TC_LANES};
+    const unsigned certain = j->kernel->run_lanes(&lanes, dot);
     for (int64_t i = 0; i < count; i++) {
         const mp_tc_bracket_side *w = &s->column[column[i]];
-        if (certain[i] || !(s->row[r].small || w->small)) continue;
+        if (certain >> i & 1 || !(s->row[r].small || w->small)) continue;
         dot[i] = definition(j, s->row[r].codes, w->codes, first, part_terms(j, first));
         j->redone++;
     }
@@ -273,7 +278,8 @@ static void take_steps(job *j, int64_t r, int64_t slot, int64_t count, const int
 
 static void take_steps_of_row(job *j, int64_t r, int64_t slot) {
     int64_t column[MP_TC_LANES], count = 0;
-    mp_tc_lanes_exponents(j->form.k, j->s->rows + r * j->form.k, j->s->exponents);
+    mp_tc_lanes_prepare(j->form.dtype == MP_FP16, j->form.step.group, j->form.k, j->s->rows + r * j->form.k,
+                        j->s->exponents, j->s->hidden);
     for (int64_t panel = 0; panel * COLUMNS < j->task->n; panel++)
         for (uint64_t open = j->s->open[r][panel]; open; open &= open - 1) {
             column[count++] = panel * COLUMNS + __builtin_ctzll(open);
@@ -282,14 +288,6 @@ static void take_steps_of_row(job *j, int64_t r, int64_t slot) {
             count = 0;
         }
     if (count > 0) take_steps(j, r, slot, count, column);
-}
-
-static int64_t count_open(const job *j, int64_t rows) {
-    int64_t open = 0;
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t panel = 0; panel * COLUMNS < j->task->n; panel++)
-            open += __builtin_popcountll(j->s->open[r][panel]);
-    return open;
 }
 
 /* ---- a task ---- */
@@ -305,17 +303,17 @@ bool mp_tc_bracket_task(const mp_tc_kernel *kernel, const mp_tc_model *model, co
              .s = scratch};
     int64_t opened = 0, all = 0;
     workspace_make(j.s, scratch, j.form.k, mp_tc_bracket_parts(&j.form));
-    if (!pack_columns(&j)) return false;
     for (int64_t i = 0; i < task->count; i += ROWS) {
         const int64_t *slot = call->order + task->first + i,
                       count = task->count - i < ROWS ? task->count - i : ROWS;
         if (!pack_rows(&j, slot, count)) return false;
-        for (int64_t panel = 0; panel * COLUMNS < task->n; panel++)
+        for (int64_t n = 0; n < task->n; n += COLUMNS) {
+            if (i == 0 && !pack_columns(&j, n)) return false;
             for (int64_t r = 0; r < count; r += BLOCK_ROWS)
-                settle(&j, slot, r, count - r < BLOCK_ROWS ? count - r : BLOCK_ROWS, panel);
-        opened += count_open(&j, count);
-        all += count * task->n;
-        if (opened * LEFT_OPEN > all) return false;
+                opened += settle(&j, slot, r, count - r < BLOCK_ROWS ? count - r : BLOCK_ROWS, n / COLUMNS);
+            all += count * (task->n - n < COLUMNS ? task->n - n : COLUMNS);
+            if (opened * LEFT_OPEN > all) return false;
+        }
         for (int64_t r = 0; r < count; r++) take_steps_of_row(&j, r, slot[r]);
     }
     if (counts) {

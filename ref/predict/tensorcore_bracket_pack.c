@@ -34,27 +34,43 @@ mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_term
                             .from_e4m3 = m->a == MP_TC_E4M3,
                             .K = K,
                             .k = (K + TERMS - 1) / TERMS * TERMS};
-    f.step.a = f.step.b = MP_TC_BF16;
+    f.dtype = m->a == MP_TC_FP16 ? MP_FP16 : MP_BF16;
+    f.step.a = f.step.b = f.dtype == MP_FP16 ? MP_TC_FP16 : MP_TC_BF16;
     f.part = part_terms > 0 && part_terms < f.k ? part_terms : f.k;
-    for (uint32_t code = 0; code < 256 && f.from_e4m3; code++)
-        f.bf16_of_e4m3[code] = (uint16_t)mp_encode_code(MP_BF16, mp_decode_code(MP_E4M3, code));
     weigh(&f);
     return f;
 }
 
 /* ---- codes ---- */
 
-/* A row in the order of the steps; zeros behind its last term. */
+/* The numbers of e4m3, which bf16 has too. */
+MP_CLONES static void take_halves(int64_t n, const float *numbers, uint16_t *codes) {
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &numbers[i], sizeof bits);
+        codes[i] = (uint16_t)(bits >> 16);
+    }
+}
+
+/* A row in the order of the steps, in which neighbours stay neighbours; zeros behind its last term. */
 static void copy_row(const mp_tc_bracket_form *f, const void *codes, uint16_t *copy) {
-    const uint8_t *bytes = codes;
-    for (int64_t first = 0; first < f->k; first += TERMS)
-        for (int i = 0; i < TERMS; i++) {
-            const int64_t k = first + mp_tc_taken(i, TERMS / 2);
-            uint16_t code = 0;
-            if (k < f->K && f->from_e4m3) code = f->bf16_of_e4m3[bytes[k]];
-            if (k < f->K && !f->from_e4m3) memcpy(&code, bytes + 2 * k, sizeof code);
-            copy[first + i] = code;
+    enum { PIECE = 256 };
+    for (int64_t first = 0; first < f->k; first += PIECE) {
+        const int64_t end = f->k - first < PIECE ? f->k - first : PIECE,
+                      n = f->K - first < end ? f->K - first : end;
+        uint16_t piece[PIECE];
+        if (f->from_e4m3) {
+            float numbers[PIECE];
+            mp_decode_row_f32(MP_E4M3, codes, first, n, numbers);
+            take_halves(n, numbers, piece);
+        } else {
+            memcpy(piece, (const uint16_t *)codes + first, (size_t)n * sizeof *piece);
         }
+        memset(piece + n, 0, (size_t)(end - n) * sizeof *piece);
+        for (int64_t k = 0; k < end; k += TERMS)
+            for (int i = 0; i < TERMS; i += 2)
+                memcpy(copy + first + k + i, piece + k + mp_tc_taken(i, TERMS / 2), 2 * sizeof *copy);
+    }
 }
 
 static const uint16_t *codes_of(const mp_tc_bracket_form *f, const mp_tensor *codes, int64_t row,
@@ -65,37 +81,30 @@ static const uint16_t *codes_of(const mp_tc_bracket_form *f, const mp_tensor *co
     return copy;
 }
 
-/* Terms k .. k+7 of some rows of codes, one after the other; zeros behind the last term. */
-static inline void take_eight(int rows, const uint16_t *const row[], int64_t k, int64_t terms,
-                              uint16_t copies[][8], const uint16_t *taken[]) {
-    for (int i = 0; i < rows; i++) {
-        taken[i] = row[i] + k;
-        if (terms - k >= 8) continue;
-        memset(copies[i], 0, sizeof copies[i]);
-        if (terms > k) memcpy(copies[i], row[i] + k, (size_t)(terms - k) * sizeof **row);
-        taken[i] = copies[i];
+/* Terms k .. k+7 of sixteen rows of codes, [8, columns] of a tile; zeros behind the last term. */
+static inline __attribute__((always_inline)) void take_tile(const uint16_t *const row[16], int64_t k,
+                                                            int64_t terms, int64_t columns, uint16_t *tile) {
+    uint16_t copy[16][8];
+    const uint16_t *last[16];
+    if (terms - k >= 8) {
+        mp_transpose_sixteen(row, k, columns, tile);
+        return;
     }
+    memset(copy, 0, sizeof copy);
+    for (int i = 0; i < 16; i++) {
+        if (terms > k) memcpy(copy[i], row[i] + k, (size_t)(terms - k) * sizeof **row);
+        last[i] = copy[i];
+    }
+    mp_transpose_sixteen(last, 0, columns, tile);
 }
 
 MP_CLONES void mp_tc_bracket_fill_lanes(const mp_tc_bracket_form *f, const uint16_t *const codes[],
-                                        uint32_t *lanes) {
+                                        uint16_t *lanes) {
     for (int64_t k = 0; k < f->k; k += 8)
-        for (int i = 0; i < MP_TC_LANES; i += 4) {
-            const uint16_t *four[4];
-            uint16_t copies[4][8];
-            take_eight(4, codes + i, k, mp_tc_bracket_terms(f), copies, four);
-            mp_transpose_pairs(four, MP_TC_LANES, lanes + k / 2 * MP_TC_LANES + i);
-        }
+        take_tile(codes, k, mp_tc_bracket_terms(f), MP_TC_LANES, lanes + k * MP_TC_LANES);
 }
 
 /* ---- numbers ---- */
-
-MP_CLONES static void take_numbers(int64_t n, const uint16_t *codes, float *numbers) {
-    for (int64_t i = 0; i < n; i++) {
-        const uint32_t bits = (uint32_t)codes[i] << 16;
-        memcpy(&numbers[i], &bits, sizeof bits);
-    }
-}
 
 /* As many sums as weights, so that they are vectors. */
 MP_CLONES static float weighted_squares(const float weight[TERMS], int64_t k, const float *numbers) {
@@ -113,16 +122,23 @@ MP_CLONES static void add_weighted_squares(const float weight[8], const float *n
             sum[n] += weight[t] * (numbers[t * COLUMNS + n] * numbers[t * COLUMNS + n]);
 }
 
-/* Inf and NaN have the largest exponent of all. Squares that are lost, of numbers below 2^-63, are not alone
+/* Whether some fp16 is zero or subnormal. */
+MP_CLONES static bool has_no_field(int64_t n, const uint16_t *codes) {
+    uint16_t found = 0;
+    for (int64_t i = 0; i < n; i++) found = (uint16_t)(found | ((codes[i] & 0x7C00) == 0));
+    return found != 0;
+}
+
+/* Squares that are lost, of numbers below 2^-63, are not alone
  * in an ordinary side: without squares all its numbers are zero. */
 static bool survey(const mp_tc_bracket_form *f, const uint16_t *codes, bool has_squares,
                    mp_tc_bracket_side *side) {
     const mp_tc_scaling scaled =
-        mp_tc_survey(&mp_tc_operands[MP_TC_BF16], (const char *)codes, mp_tc_bracket_terms(f));
+        mp_tc_survey(&mp_tc_operands[f->step.a], (const char *)codes, mp_tc_bracket_terms(f));
     *side = (mp_tc_bracket_side){.codes = codes,
                                  .power = has_squares ? (float)mp_power_of_two(scaled.exponent) : 0,
                                  .small = scaled.small};
-    return abs(scaled.exponent) <= LARGEST_EXPONENT;
+    return !scaled.special && abs(scaled.exponent) <= LARGEST_EXPONENT;
 }
 
 bool mp_tc_bracket_pack_row(const mp_tc_bracket_form *f, const mp_tensor *tensor, int64_t row, uint16_t *copy,
@@ -130,7 +146,7 @@ bool mp_tc_bracket_pack_row(const mp_tc_bracket_form *f, const mp_tensor *tensor
     const uint16_t *codes = codes_of(f, tensor, row, copy);
     const int64_t terms = mp_tc_bracket_terms(f);
     bool has_squares = false;
-    take_numbers(terms, codes, numbers);
+    mp_decode_row_f32(f->dtype, codes, 0, terms, numbers);
     memset(numbers + terms, 0, (size_t)(f->k - terms) * sizeof *numbers);
     for (int64_t k = 0; k < f->k; k += f->part, norms += stride) {
         *norms = sqrtf(weighted_squares(f->weight, f->k - k < f->part ? f->k - k : f->part, numbers + k));
@@ -149,13 +165,9 @@ bool mp_tc_bracket_pack_panel(const mp_tc_bracket_form *f, const mp_tensor *tens
         codes[n] = n < count ? codes_of(f, tensor, first + n, copies + n * f->k) : codes[n - 1];
     for (int64_t k = 0; k < f->k; k += 8, numbers += 8 * COLUMNS) {
         uint16_t tile[8 * COLUMNS];
-        for (int n = 0; n < COLUMNS; n += 8) {
-            const uint16_t *eight[8];
-            uint16_t last[8][8];
-            take_eight(8, codes + n, k, mp_tc_bracket_terms(f), last, eight);
-            mp_transpose_eight(eight, COLUMNS, tile + n);
-        }
-        take_numbers(8 * COLUMNS, tile, numbers);
+        for (int n = 0; n < COLUMNS; n += 16)
+            take_tile(codes + n, k, mp_tc_bracket_terms(f), COLUMNS, tile + n);
+        mp_decode_row_f32(f->dtype, tile, 0, 8 * COLUMNS, numbers);
         add_weighted_squares(f->weight + k % TERMS, numbers, squares);
         if ((k + 8) % f->part != 0 && k + 8 < f->k) continue;
         for (int n = 0; n < COLUMNS; n++) {
@@ -165,6 +177,9 @@ bool mp_tc_bracket_pack_panel(const mp_tc_bracket_form *f, const mp_tensor *tens
         }
         norms += stride;
     }
-    for (int n = 0; n < COLUMNS; n++) ordinary &= survey(f, codes[n], has_squares[n], &sides[n]);
+    for (int n = 0; n < COLUMNS; n++) {
+        ordinary &= survey(f, codes[n], has_squares[n], &sides[n]);
+        if (f->dtype == MP_FP16) sides[n].small = has_no_field(mp_tc_bracket_terms(f), codes[n]);
+    }
     return ordinary;
 }

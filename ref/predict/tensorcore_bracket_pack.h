@@ -12,13 +12,14 @@
  * permuted. */
 enum { MP_TC_BRACKET_TERMS = MP_TC_MAX_GROUP };
 
-/* How codes of the operands are multiplied: as bf16, which e4m3 is as well, in the order of the steps. */
+/* How codes of the operands are multiplied: as fp16, or as bf16, which e4m3 is as well, in the order of the
+ * steps. */
 typedef struct mp_tc_bracket_form {
-    mp_tc_model step; /* DIRECT, of bf16 */
+    mp_tc_model step; /* DIRECT, of this format */
+    mp_dtype dtype;   /* MP_BF16 or MP_FP16 */
     bool by_pairs;    /* two steps at a time begin at zero, and are added in float32 */
     bool copied;      /* rows of codes are copied: reordered, and e4m3 converted */
     bool from_e4m3;
-    uint16_t bf16_of_e4m3[256];
     int64_t K, k;                       /* the operands'; filled up */
     int64_t part;                       /* terms of a part of k; the last may have fewer */
     float weight[MP_TC_BRACKET_TERMS];  /* of a term's square in a norm */
@@ -32,8 +33,8 @@ static inline int64_t mp_tc_bracket_parts(const mp_tc_bracket_form *f) {
     return (f->k + f->part - 1) / f->part;
 }
 
-/* A row of a or a column of w: its bf16 codes, `terms` of them; the power of two of its largest number, or 0;
- * whether a number lies far below the largest. */
+/* A row of a or a column of w: its codes, `terms` of them; the power of two of its largest number, or 0;
+ * whether there is a number that lanes may not see (ref/predict/tensorcore_lanes.h). */
 typedef struct mp_tc_bracket_side {
     const uint16_t *codes;
     float power;
@@ -56,7 +57,7 @@ bool mp_tc_bracket_pack_panel(const mp_tc_bracket_form *form, const mp_tensor *c
                               int64_t count, uint16_t *copies, float *numbers, float *norms, int64_t stride,
                               mp_tc_bracket_side *sides);
 
-/* lanes [k/2, MP_TC_LANES]: pairs of codes of as many columns (ref/predict/tensorcore_lanes.h). */
-void mp_tc_bracket_fill_lanes(const mp_tc_bracket_form *form, const uint16_t *const codes[], uint32_t *lanes);
+/* lanes [k, MP_TC_LANES]: codes of as many columns (ref/predict/tensorcore_lanes.h). */
+void mp_tc_bracket_fill_lanes(const mp_tc_bracket_form *form, const uint16_t *const codes[], uint16_t *lanes);
 
 #endif

@@ -4,8 +4,8 @@
  *
  * The bits depend on nothing but the operands: not on the machine, the micro-kernel, the threads or the
  * batch. Whatever the micro-kernels do not cover (Inf, NaN, extreme exponents; float16 accumulators) is
- * computed by mp_tc_dot itself. Most results that are stored as bf16 need no steps: see
- * ref/predict/tensorcore_bracket.h. */
+ * computed by mp_tc_dot itself. Most results that are stored as bf16, and of short sums
+ * those that are stored as fp16, need no steps: see ref/predict/tensorcore_bracket.h. */
 #ifndef MP_REF_TENSORCORE_GEMM_H
 #define MP_REF_TENSORCORE_GEMM_H
 

@@ -28,6 +28,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "ref/predict/tensorcore_lanes.h"
+
 /* Exponents are stored as bytes so that a's plus w's is that of the product plus 127, or at most 0 when one
  * of them is zero:
  *   a: -63..0, zero -128     w: 64..127, zero 0     (a nonzero number below 2^-63 is stored as 2^-63: its
@@ -106,6 +108,7 @@ typedef struct mp_tc_kernel {
     void (*run)(const mp_tc_block *block);
     void (*run_single)(const mp_tc_block *block);          /* as mp_tc_single; NULL: has none */
     void (*run_bracket)(const mp_tc_bracket_block *block); /* NULL: has none */
+    mp_tc_run_lanes *run_lanes;                            /* where it has brackets */
 } mp_tc_kernel;
 
 /* Kernels this CPU can run, fastest first; the last one is portable. Returns their number. */

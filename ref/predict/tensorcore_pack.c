@@ -198,11 +198,12 @@ static INLINE void place_column(size_t size, const char *codes, int64_t n, int64
 }
 
 static void place_all_of_16_bits(const mp_tc_layout *l, const uint16_t *codes, uint16_t *tile) {
-    for (int64_t n = 0; n < l->columns; n += 8)
+    enum { AT_ONCE = 16 };
+    for (int64_t n = 0; n < l->columns; n += AT_ONCE)
         for (int64_t k = 0; k < TILE_K; k += 8) {
-            const uint16_t *column[8];
-            for (int i = 0; i < 8; i++) column[i] = codes + (n + i) * l->terms + k;
-            mp_transpose_eight(column, l->columns, tile + k * l->columns + n);
+            const uint16_t *column[AT_ONCE];
+            for (int i = 0; i < AT_ONCE; i++) column[i] = codes + (n + i) * l->terms;
+            mp_transpose_sixteen(column, k, l->columns, tile + k * l->columns + n);
         }
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the micro-kernels of float64 and of float32 share: where a block's rows lie, and what a step needs to
  * know before it sums, which is read off bytes and sign masks, whatever the numbers are. Included by
- * tensorcore_kernels.c, tensorcore_single.c and tensorcore_bracket_kernels.c alone. */
+ * the files of micro-kernels, tensorcore_*.c, alone. */
 #ifndef MP_REF_TENSORCORE_STEPS_H
 #define MP_REF_TENSORCORE_STEPS_H
 
@@ -25,6 +25,8 @@ void mp_tc_single_avx512(const mp_tc_block *b);
 void mp_tc_single_avx2(const mp_tc_block *b);
 void mp_tc_bracket_avx512(const mp_tc_bracket_block *b);
 void mp_tc_bracket_avx2(const mp_tc_bracket_block *b);
+unsigned mp_tc_lanes_avx512(const mp_tc_lanes *l, float result[MP_TC_LANES]);
+unsigned mp_tc_lanes_avx2(const mp_tc_lanes *l, float result[MP_TC_LANES]);
 #endif
 
 /* All kernels take a step of all rows before the next step: the panel's part of a step, 9 KiB at most, then
@@ -60,7 +62,7 @@ INLINE void mp_tc_fetch(const mp_tc_block *b, int group, int64_t columns, size_t
 
 #if MP_X86
 #define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bitalg,avx512vpopcntdq")))
-#define AVX2 __attribute__((target("avx2,fma")))
+#define AVX2 __attribute__((target("avx2,fma,f16c"))) /* no processor has one of them without the others */
 
 enum { AVX512_ROWS = 4 };
 

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lanes against the definition, bit by bit, and which of them are certain. */
+#include "ref/predict/tensorcore_lanes.h"
+
+#include "base/bits.h"
+#include "tests/tensorcore_support.h"
+
+/* Steps of 16 terms, of 8, of fewer bits, and from zero. */
+static const struct {
+    int sm;
+    mp_tc_input input;
+    int fewer_bits;
+    bool by_pairs;
+} MODEL_OF_LANES[] = {{90, MP_TC_BF16, 0, false}, {80, MP_TC_BF16, 0, false}, {90, MP_TC_BF16, 1, false},
+                      {90, MP_TC_BF16, 0, true},  {90, MP_TC_FP16, 0, false}, {80, MP_TC_FP16, 0, false}};
+
+/* Lanes take largest exponents of -16 to 16: other rows become zeros. */
+static void make_ordinary(mp_dtype dtype, int64_t K, uint16_t *codes) {
+    const int shift = dtype == MP_FP16 ? 10 : 7, bias = dtype == MP_FP16 ? 15 : 127,
+              most = dtype == MP_FP16 ? 15 : 16;
+    int largest = 0;
+    for (int64_t k = 0; k < K; k++)
+        if ((codes[k] & 0x7FFF) > largest) largest = codes[k] & 0x7FFF;
+    const int exponent = (largest >> shift) - bias;
+    if (exponent < -16 || exponent > most) memset(codes, 0, (size_t)K * sizeof *codes);
+}
+
+/* Codes of 16 bits: by pairs they come in the order of the steps, which the definition of bf16 knows. */
+static float defined_lane(const mp_tc_model *m, const mp_tensor *a, const mp_tensor *w, int64_t lane,
+                          bool by_pairs) {
+    float sum = 0;
+    if (!by_pairs) return definition(m, a, 0, w, lane);
+    for (int64_t k = 0; k < w->dim[2]; k += 32) sum += definition_of(m, a, 0, w, lane, k, k + 32);
+    return sum;
+}
+
+/* Counted in `many`: lanes that are uncertain, and those that are certain. */
+static void compare_lanes(rng *r, const mp_tc_kernel *kernel, const mp_tc_model *m, bool by_pairs, family f,
+                          int64_t many[2]) {
+    enum { K = 96 };
+    const mp_dtype dtype = SHAPES[m->a].dtype;
+    mp_tensor a = allocated_tensor(dtype, 1, K, 0), w = allocated_tensor(dtype, 1, MP_TC_LANES, K);
+    float numbers[K], result[MP_TC_LANES];
+    int32_t exponents[K], hidden[K];
+    uint16_t lanes[K * MP_TC_LANES], *codes = w.data;
+    random_rows(r, m->a, f, 1, K, &a);
+    random_columns(r, m->a, f, MP_TC_LANES, K, &w);
+    make_ordinary(dtype, K, a.data);
+    for (int64_t i = 0; i < MP_TC_LANES; i++) make_ordinary(dtype, K, codes + i * K);
+    for (int64_t k = 0; k < K; k++) {
+        numbers[k] = (float)mp_decode(dtype, a.data, k);
+        for (int64_t i = 0; i < MP_TC_LANES; i++) lanes[k * MP_TC_LANES + i] = codes[i * K + k];
+    }
+    mp_tc_lanes_prepare(dtype == MP_FP16, m->group, K, numbers, exponents, hidden);
+    const unsigned certain = kernel->run_lanes(&(mp_tc_lanes){.fp16 = dtype == MP_FP16,
+                                                              .group = m->group,
+                                                              .fraction_bits = m->fraction_bits,
+                                                              .groups = K / m->group,
+                                                              .by_pairs = by_pairs,
+                                                              .a = numbers,
+                                                              .exponent = exponents,
+                                                              .hidden = hidden,
+                                                              .w = lanes},
+                                               result);
+    for (int64_t i = 0; i < MP_TC_LANES; i++) {
+        const uint32_t got = mp_bits_of_float(result[i]),
+                       want = mp_bits_of_float(defined_lane(m, &a, &w, i, by_pairs));
+        many[certain >> i & 1]++;
+        if (certain >> i & 1 && got != want)
+            fail_msg("%s, %s, L=%d F=%d, by pairs %d, family %d, lane %lld: %08X, expected %08X",
+                     kernel->name, mp_dtype_name(dtype), m->group, m->fraction_bits, by_pairs, f,
+                     (long long)i, got, want);
+    }
+    mp_tensor_free(&a);
+    mp_tensor_free(&w);
+}
+
+static void lanes_have_the_bits_of_the_definition(void **state) {
+    (void)state;
+    const mp_tc_kernel *kernels;
+    const int count = mp_tc_kernels(&kernels);
+    rng r = {12};
+    for (int k = 0; k < count; k++)
+        for (size_t which = 0; which < COUNT(MODEL_OF_LANES) && kernels[k].run_lanes; which++) {
+            const bool by_pairs = MODEL_OF_LANES[which].by_pairs;
+            mp_tc_model m;
+            assert_true(mp_tc_find(MODEL_OF_LANES[which].sm, MP_TC_MMA, MODEL_OF_LANES[which].input,
+                                   MODEL_OF_LANES[which].input, &m));
+            m.fraction_bits -= MODEL_OF_LANES[which].fewer_bits;
+            int64_t many[2] = {0}, of_moderate[2] = {0};
+            for (family f = 0; f < FAMILIES; f++)
+                for (int round = 0; round < 100; round++)
+                    compare_lanes(&r, &kernels[k], &m, by_pairs, f, f == MODERATE ? of_moderate : many);
+            assert_true(of_moderate[1] > 0 && of_moderate[0] == 0);
+            assert_true(many[1] > many[0] / 2 && many[0] > 0);
+        }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(lanes_have_the_bits_of_the_definition)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
