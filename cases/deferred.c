@@ -119,6 +119,7 @@ static double most_of(const mp_numbers *n, mp_dtype dtype) {
         if (rule->style == MP_STYLE_SCALE) code = mp_code_of(f, mp_number_of(16, rule->exponent));
         if (rule->style == MP_STYLE_ZERO) code = 0;
     }
+    if (f->kind == MP_CODES_SIGNED && rule->style == MP_STYLE_CODES) return (double)f->largest + 1; /* -128 */
     return mp_decode_code(dtype, code < f->largest ? code : f->largest);
 }
 

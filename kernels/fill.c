@@ -12,8 +12,8 @@ bool mp_cuda_fills(const mp_space *space) {
 }
 
 /* The first, the last, and some between them, other ones in each tensor, as the CPU makes them. */
-static mp_status check_some(mp_cuda *cuda, const mp_tensor *t, const mp_fill_params *p,
-                            const int64_t *source, mp_error *err) {
+static mp_status check_some(mp_cuda *cuda, const mp_tensor *t, const mp_fill_params *p, const int64_t *source,
+                            mp_error *err) {
     enum { PLACES = 16, SOME = 64 /* of any whole bytes */ };
     const mp_driver *driver = cuda->driver;
     const unsigned long long some = p->count < SOME ? p->count : SOME,

@@ -278,7 +278,11 @@ static void the_largest_numbers_are_those_that_the_host_finds(void **state) {
                                         "M=2 E=3 K=128 N=64 quant=fp8-channel seed=3",
                                         "M=2 E=3 K=128 N=64 quant=int8-channel seed=4",
                                         "M=2 E=3 K=128 N=64 quant=mxfp4 seed=5",
-                                        "M=2 E=3 K=128 N=64 quant=int4-w4a16 seed=6"};
+                                        "M=2 E=3 K=128 N=64 quant=int4-w4a16 seed=6",
+                                        "M=2 E=3 K=128 N=64 quant=int8-channel data=codes seed=7",
+                                        "M=2 E=3 K=128 N=64 quant=mxfp4 data=codes seed=8",
+                                        "M=2 E=3 K=72 N=40 dtype=fp32 seed=9",
+                                        "M=20 E=3 K=72 N=40 data=special seed=10"};
     mp_cuda *cuda;
     mp_error err = {0};
     assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
@@ -306,6 +310,8 @@ static void the_largest_numbers_are_those_that_the_host_finds(void **state) {
             mp_buffers_close(buffers);
             expect_largest(&now.t[MP_W1], &later.t[MP_W1]);
             expect_largest(&now.t[MP_W2], &later.t[MP_W2]);
+            assert_true(mp_largest_magnitude(&later.t[MP_X], NULL) ==
+                        mp_largest_magnitude(&now.t[MP_X], NULL));
             assert_int_equal(mp_confirm_fill(&subject, &c, &later, &err), MP_OK);
             mp_inputs_destroy(&later);
         }

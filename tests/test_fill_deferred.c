@@ -263,7 +263,8 @@ static void rows_are_made_that_are_asked_for(void **unused) {
             mp_tensor_make_rows(&window, NULL, 3);
             for (int w = 0; w < (k < 2 ? 4 : 2); w++)
                 if (wanted[w] >= 0)
-                    assert_memory_equal(mp_tensor_row(t[k], wanted[w]), mp_tensor_row(all[k], wanted[w]), bytes);
+                    assert_memory_equal(mp_tensor_row(t[k], wanted[w]), mp_tensor_row(all[k], wanted[w]),
+                                        bytes);
             assert_memory_equal(window.data, mp_tensor_row(all[k], 200), 3 * bytes);
             assert_true(t[k]->maker->units > 2);
             assert_true(t[k]->maker->unchanged(t[k]->maker));

@@ -126,8 +126,8 @@ static mp_status find_largest(const mp_buffers *b, int id, const mp_tensor *from
     const int64_t matrices = mp_deferred_matrices(from);
     unsigned *magnitude = malloc((size_t)matrices * sizeof *magnitude);
     if (!magnitude) return mp_fail(err, MP_EMEMORY, "no memory for %lld numbers", (long long)matrices);
-    mp_status status = mp_cuda_largest(b->space, &b->t[id], &mp_deferred_numbers(from)->format, matrices,
-                                       magnitude, err);
+    mp_status status =
+        mp_cuda_largest(b->space, &b->t[id], &mp_deferred_numbers(from)->format, matrices, magnitude, err);
     if (status == MP_OK) status = mp_deferred_take_largest(from, magnitude, err);
     free(magnitude);
     return status;
