@@ -53,6 +53,15 @@ static mp_status take_rows(const sample *s, const void *from, const int64_t *at,
     return MP_OK;
 }
 
+/* Has them made first, where nobody has them yet: `each` rows of t for one of the sample. */
+static void make_rows(const sample *s, const mp_tensor *t, const int64_t *at, int64_t each) {
+    for (int64_t i = 0; i < s->count; i++) {
+        mp_tensor here = *t;
+        here.data = mp_tensor_row(t, (at ? at[s->row[i]] : s->row[i]) * each);
+        mp_tensor_make_rows(&here, NULL, each);
+    }
+}
+
 static void free_sample(sample *s) {
     free(s->by_cpu.data);
     free(s->got.data);
@@ -100,6 +109,7 @@ static mp_status take_slots(const mp_act_bits *b, sample *s, mp_error *err) {
     s->act.slots = s->count;
     s->again.act = &s->act;
     mp_status status = MP_OK;
+    make_rows(s, b->cache1, b->row, 1);
     MP_DO(take_rows(s, b->cache1->data, b->row, mp_tensor_row_bytes(b->cache1), &s->read.data, err));
     MP_DO(take_rows(s, b->topk_ids, NULL, sizeof *b->topk_ids, &s->ids, err));
     s->act.topk_ids = s->ids;
@@ -131,6 +141,7 @@ static mp_status take_tokens(const mp_combine_bits *b, sample *s, mp_error *err)
     const size_t topk = (size_t)t->cache3->dim[1];
     mp_status status = MP_OK;
     s->read = mp_tensor_shape(t->cache3->dtype, 3, s->count, t->cache3->dim[1], t->cache3->dim[2]);
+    make_rows(s, t->cache3, NULL, t->cache3->dim[1]);
     MP_DO(take_rows(s, t->cache3->data, NULL, topk * mp_tensor_row_bytes(t->cache3), &s->read.data, err));
     if (t->shared_output) {
         s->shared = mp_tensor_shape(t->shared_output->dtype, 2, s->count, t->cache3->dim[2], 1);

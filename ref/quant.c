@@ -33,6 +33,7 @@ mp_quant_unit mp_quant_unit_of_all(const mp_quant_pass *p) {
     const int64_t width = mp_tensor_row_length(p->from);
     mp_quant_unit all = mp_quant_unit_empty;
     if (p->per != MP_PER_TENSOR) return all;
+    mp_tensor_make_rows(p->from, p->row, p->rows);
 #pragma omp parallel if (mp_worth_threads(p->rows, width))
     {
         mp_quant_unit unit = mp_quant_unit_empty;
@@ -106,6 +107,7 @@ void mp_quant_for_row(const mp_quant_pass *p, const mp_quant_unit *all, int64_t 
 
 mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void *ctx, mp_error *err) {
     const int64_t width = mp_tensor_row_length(p->from);
+    mp_tensor_make_rows(p->from, p->row, p->rows);
     const mp_quant_unit all = mp_quant_unit_of_all(p);
     bool failed = false;
 #pragma omp parallel if (mp_worth_threads(p->rows, 4 * width))

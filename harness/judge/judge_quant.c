@@ -219,6 +219,7 @@ static mp_status each_row(quant_judge *g, quant_part *all, mp_error *err) {
     mp_stage_judge *s = &g->s;
     bool failed = false;
     g->all = mp_quant_unit_of_all(&g->p);
+    mp_screened_rows_make(&g->screened, s, g->p.from, g->p.row, 1);
 #pragma omp parallel if (mp_worth_threads(g->p.rows, 20 * s->width))
     {
         quant_part part = {0};
