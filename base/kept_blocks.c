@@ -16,7 +16,8 @@
 #define ASAN_UNPOISON_MEMORY_REGION(at, bytes) ((void)(at), (void)(bytes))
 #endif
 
-enum { ALIGNMENT = 64, WORTH_KEEPING = 4 << 21 /* bytes */, MOST_BLOCKS = 64 };
+enum { ALIGNMENT = 64, MOST_BLOCKS = 64 };
+#define WORTH_KEEPING MP_LARGE_PAGE
 
 typedef struct kept_block {
     void *block;

@@ -8,8 +8,10 @@
 
 typedef struct mp_ref_bench_result {
     int threads;
-    double dgemm_gflops;     /* ceiling: every thread multiplies its own square matrices, 1536^3 */
-    double blas_gflops;      /* both GEMMs of the case by OpenBLAS: 2*M*topk*(w1 rows*K + N*K) operations over
+    double dgemm_gflops; /* ceiling: every thread multiplies its own square matrices, 1536^3 */
+    double own_gflops;   /* the same with matrices of the shapes of the case's GEMMs: an expert's share of the
+                                slots, but no more than a task has (ref/gemm_tasks.h) */
+    double blas_gflops;  /* both GEMMs of the case by OpenBLAS: 2*M*topk*(w1 rows*K + N*K) operations over
                                 their time */
     double blas_mass_gflops; /* the same with the sums of magnitudes: twice the operations */
     double plain_gflops; /* plain loops, values and magnitudes, on the first plain_tokens tokens; operations
