@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Who reads inputs on the host asks for them first (mp_tensor_make): the reference, the prediction and every
+ * judge, of inputs of which nothing is there until somebody asks. Who forgets it dies here. */
+#include "base/maker.h"
+#include "cases/deferred.h"
+#include "harness/verdict_make.h"
+#include "tests/bench_support.h"
+
+/* What is the same whoever had the inputs; the judge's bounds follow from their largest numbers, which a
+ * device looks for and nobody here: figures that bounds are in are left out. */
+static void expect_same(const char *text, const mp_verdict *a, const mp_verdict *b) {
+    for (int s = 0; s < MP_STAGE_COUNT; s++) {
+        const mp_stage_figures *x = &a->stage[s], *y = &b->stage[s];
+        if (x->judged != y->judged || x->compared != y->compared || x->failed != y->failed ||
+            x->predicted != y->predicted || x->mispredicted != y->mispredicted ||
+            x->bit_equal != y->bit_equal)
+            fail_msg("%s: %s", text, mp_stage_name((mp_stage)s));
+    }
+    assert_true(a->end_to_end.compared == b->end_to_end.compared);
+    assert_true(a->end_to_end.max_abs == b->end_to_end.max_abs ||
+                (isnan(a->end_to_end.max_abs) && isnan(b->end_to_end.max_abs)));
+    assert_int_equal(a->check[MP_CHECK_BITS].answer, b->check[MP_CHECK_BITS].answer);
+    assert_int_equal(b->check[MP_CHECK_BOUND].answer, a->check[MP_CHECK_BOUND].answer);
+}
+
+static void judge(const mp_case *c, const mp_inputs *in, mp_verdict *v) {
+    mp_config config;
+    mp_trace trace;
+    mp_error err = {0};
+    mp_contract contract = mp_host_contract(c);
+    for (int s = 0; s < MP_STAGE_COUNT; s++) contract.promise[s].bits = MP_BITS_REQUIRED;
+    mp_verdict_init(v);
+    assert_int_equal(mp_config_resolve(c, NULL, &config, &err), MP_OK);
+    const int block_size_m = config.up.block_size_m;
+    if (mp_host_run(c, in, block_size_m, MP_POISON_A, &trace, &err) != MP_OK ||
+        mp_judge(c, &contract, NULL, in, &trace, MP_POISON_A, &mp_engine_plain, v, &err) != MP_OK ||
+        mp_judge_bits(c, &contract, &config, in, &trace, &mp_engine_plain, v, &err) != MP_OK ||
+        mp_measure_end_to_end(c, &contract, in, &trace, &mp_engine_plain, v, &err) != MP_OK)
+        fail_msg("%s", err.text);
+    mp_trace_destroy(&trace);
+}
+
+static void readers_ask_for_what_they_read(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "M=33 E=4 topk=2 K=64 N=48",
+        "M=33 E=4 topk=2 K=64 N=48 mode=inplace",
+        "M=33 E=4 topk=2 K=64 N=48 mode=no_combine data=integer",
+        "M=33 E=4 topk=2 K=64 N=48 data=onehot dtype=fp16",
+        "M=33 E=4 topk=2 K=64 N=48 data=special bias=1",
+        "M=33 E=4 topk=2 K=64 N=48 dtype=fp32 data=wide",
+        "M=33 E=4 topk=2 K=64 N=48 scope=gate_up",
+        "M=33 topk=2 N=48 scope=act data=limits",
+        "M=33 topk=2 N=24 scope=act data=exhaustive",
+        "M=33 E=4 topk=2 K=64 N=48 scope=down data=integer",
+        "M=33 topk=2 K=64 scope=combine",
+        "M=33 topk=3 K=64 scope=combine dtype=fp32 data=special",
+        "M=33 E=4 topk=2 K=256 N=128 quant=fp8-block",
+        "M=33 E=4 topk=2 K=256 N=128 quant=fp8-tensor data=codes",
+        "M=33 E=4 topk=2 K=256 N=128 quant=int8-channel data=integer",
+        "M=33 E=4 topk=2 K=256 N=128 quant=nvfp4",
+        "M=33 E=4 topk=2 K=256 N=128 quant=int4-w4a16-zp",
+        "M=33 E=4 topk=2 K=256 N=128 quant=mxfp8 scope=gate_up",
+        "M=33 E=4 topk=2 K=256 N=128 quant=int8-block scope=down data=codes",
+        "M=33 E=4 topk=2 K=64 N=48 lora_adapters=3 lora_rank=8",
+        "M=33 E=4 topk=2 K=64 N=48 lora_adapters=3 lora_rank=8 lora_outer=shared gated=0",
+        "M=33 E=4 topk=2 K=64 lora_adapters=3 lora_rank=8 scope=shrink_gate_up",
+        "M=33 E=4 topk=2 K=64 lora_adapters=3 lora_rank=8 scope=expand_down"};
+    mp_verdict *now = malloc(sizeof *now), *later = malloc(sizeof *later);
+    int deferred = 0;
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        fixture f = made(texts[i]);
+        mp_inputs none;
+        mp_error err = {0};
+        assert_int_equal(mp_inputs_create_deferring(&f.c, 1, &none, &err), MP_OK);
+        for (int id = 0; id < MP_TENSOR_COUNT; id++) deferred += none.t[id].maker != NULL;
+        mp_inputs_seal(&none);
+        judge(&f.c, &f.in, now);
+        judge(&f.c, &none, later);
+        expect_same(texts[i], now, later);
+        assert_true(mp_inputs_unchanged(&none));
+        mp_verdict_free(later);
+        mp_verdict_free(now);
+        mp_inputs_destroy(&none);
+        mp_inputs_destroy(&f.in);
+    }
+    assert_true(deferred > 50);
+    free(later);
+    free(now);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(readers_ask_for_what_they_read)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
