@@ -17,8 +17,8 @@ bool mp_is_made_by_counting(const mp_case *c, mp_tensor_id id);
 /* In place of mp_tensor_alloc and a fill. To be freed by mp_tensor_free. What is chosen of its rows is
  * deferred, too, from so many bytes on. */
 mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, size_t from_bytes, mp_tensor *t, mp_error *err);
-/* Whether so many bytes that are chosen of a tensor are deferred as it is; and does it: of t as many tokens as
- * fit, of `each` rows, those of these numbers. */
+/* Whether so many bytes that are chosen of a tensor are deferred as it is; and does it: of t as many tokens
+ * as fit, of `each` rows, those of these numbers. */
 bool mp_defers_selection(const mp_tensor *from, size_t bytes);
 mp_status mp_defer_selection(const mp_tensor *from, const int64_t *tokens, int64_t each, mp_tensor *t,
                              mp_error *err);
