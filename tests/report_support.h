@@ -91,7 +91,7 @@ static inline mp_verdict *some_verdicts(void) {
     return v;
 }
 
-static const mp_run_info info = {.device = "",
+static const mp_run_info some_run = {.device = "",
                                  .version = "0.1.0",
                                  .commit = "abc",
                                  .command = "moeparity run \"a b\" <x>",

@@ -26,7 +26,7 @@ static void json_report_reads_back(void **state) {
     (void)state;
     static mp_verdict back;
     const mp_verdict *v = some_verdicts();
-    if (mp_report_json(path, &info, v, VERDICTS, &err) != MP_OK) fail_msg("%s", err.text);
+    if (mp_report_json(path, &some_run, v, VERDICTS, &err) != MP_OK) fail_msg("%s", err.text);
     json_error_t problem;
     json_t *report = json_load_file(path, 0, &problem);
     if (report == NULL) fail_msg("%s", problem.text);
@@ -42,7 +42,7 @@ static void json_report_reads_back(void **state) {
                      0);
     assert_string_equal(format, "moeparity report");
     assert_int_equal(version, MP_REPORT_SCHEMA_VERSION);
-    assert_string_equal(command, info.command);
+    assert_string_equal(command, some_run.command);
     assert_true(interrupted);
     assert_int_equal(cases, passed + failed + skipped + crashed + timed_out);
     assert_int_equal(cases, VERDICTS);
@@ -88,7 +88,7 @@ static void junit_report_adds_up(void **state) {
         print_message("skipped: no python3 to read the XML with\n");
         skip();
     }
-    if (mp_report_junit(path, &info, some_verdicts(), VERDICTS, &err) != MP_OK) fail_msg("%s", err.text);
+    if (mp_report_junit(path, &some_run, some_verdicts(), VERDICTS, &err) != MP_OK) fail_msg("%s", err.text);
     setenv("XML_CHECK", xml_check, 1);
     char command[128];
     snprintf(command, sizeof command, "python3 -c \"$XML_CHECK\" %s", path);
@@ -113,7 +113,7 @@ static void markdown(void **state) {
     v[FAILURES].stage[MP_GATE_UP].max_drift = 0.25;
     v[FAILURES + 1] = passing();
     v[FAILURES + 1].stage[MP_DOWN].max_drift = (double)NAN;
-    assert_int_equal(mp_report_markdown(path, &info, v, FAILURES + 2, &err), MP_OK);
+    assert_int_equal(mp_report_markdown(path, &some_run, v, FAILURES + 2, &err), MP_OK);
     assert_int_equal(mp_file_read(path, &text, &size, &err), MP_OK);
     assert_non_null(strstr(text, "### moeparity: BROKEN\n"));
     assert_non_null(strstr(text, "| 105 | 2 | 0 | 0 | 103 | 0 | 12.3 | 3 |\n"));
@@ -128,7 +128,7 @@ static void markdown(void **state) {
     /* where others have written before, it comes behind them */
     setenv("GITHUB_STEP_SUMMARY", path, 1);
     assert_int_equal(mp_file_replace(path, "before\n", 7, &err), MP_OK);
-    assert_int_equal(mp_report_markdown(path, &info, v, 1, &err), MP_OK);
+    assert_int_equal(mp_report_markdown(path, &some_run, v, 1, &err), MP_OK);
     unsetenv("GITHUB_STEP_SUMMARY");
     assert_int_equal(mp_file_read(path, &text, &size, &err), MP_OK);
     assert_ptr_equal(strstr(text, "before\n### moeparity"), text);
@@ -139,9 +139,9 @@ static void markdown(void **state) {
 static void a_file_that_cannot_be_written_is_an_error(void **state) {
     (void)state;
     const mp_verdict *v = some_verdicts();
-    assert_int_equal(mp_report_json("/no/such/directory/r.json", &info, v, VERDICTS, &err), MP_EIO);
+    assert_int_equal(mp_report_json("/no/such/directory/r.json", &some_run, v, VERDICTS, &err), MP_EIO);
     assert_contains(err.text, "/no/such/directory/r.json");
-    assert_int_equal(mp_report_junit("/no/such/directory/r.xml", &info, v, VERDICTS, &err), MP_EIO);
+    assert_int_equal(mp_report_junit("/no/such/directory/r.xml", &some_run, v, VERDICTS, &err), MP_EIO);
 }
 
 int main(void) {

@@ -214,7 +214,7 @@ static void summary(void **state) {
     for (int i = 0; i < VERDICTS; i++) mp_tally_add(&tally, &v[i]);
     char text[4096];
     FILE *out = fmemopen(text, sizeof text, "w");
-    mp_report_summary(out, &info, &tally, v, VERDICTS);
+    mp_report_summary(out, &some_run, &tally, v, VERDICTS);
     fclose(out);
     assert_string_equal(
         text,
