@@ -85,8 +85,35 @@ void mp_tensor_free(mp_tensor *t) {
     t->data = NULL;
 }
 
+/* Marks of the maker's units, none yet, and the first of its rows that t has; NULL: no memory. */
+static bool *units_of(const mp_tensor *t, int64_t *first) {
+    *first = (int64_t)((size_t)((const char *)t->data - t->maker->data) / mp_tensor_row_bytes(t));
+    return calloc((size_t)t->maker->units, sizeof(bool));
+}
+
 void mp_tensor_make(const mp_tensor *t, const bool *matrices) {
-    if (t->maker) t->maker->make(t->maker, matrices);
+    mp_maker *maker = t->maker;
+    int64_t first = 0;
+    if (!maker) return;
+    bool *wanted = matrices ? units_of(t, &first) : NULL;
+    const int64_t rows = mp_tensor_rows(t), each = t->dim[0] > 0 ? rows / t->dim[0] : 1;
+    for (int64_t r = 0; r < rows && wanted; r++)
+        if (matrices[r / each]) wanted[(first + r) / maker->unit_rows] = true;
+    maker->make(maker, wanted); /* without memory for marks: all of them */
+    free(wanted);
+}
+
+void mp_tensor_make_rows(const mp_tensor *t, const int64_t *rows, int64_t count) {
+    mp_maker *maker = t->maker;
+    int64_t first = 0;
+    if (!maker || count <= 0) return;
+    bool *wanted = units_of(t, &first);
+    for (int64_t i = 0; i < count && wanted; i++) {
+        const int64_t row = rows ? rows[i] : i;
+        if (row >= 0) wanted[(first + row) / maker->unit_rows] = true;
+    }
+    maker->make(maker, wanted);
+    free(wanted);
 }
 
 bool mp_tensor_guards_intact(const mp_tensor *t, int64_t *offset) {

@@ -14,14 +14,22 @@
 /* Whether a device can make the input: its numbers are those of mp_numbers_of alone. */
 bool mp_is_made_by_counting(const mp_case *c, mp_tensor_id id);
 
-/* In place of mp_tensor_alloc and a fill. To be freed by mp_tensor_free. */
-mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, mp_tensor *t, mp_error *err);
+/* In place of mp_tensor_alloc and a fill. To be freed by mp_tensor_free. What is chosen of its rows is
+ * deferred, too, from so many bytes on. */
+mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, size_t from_bytes, mp_tensor *t, mp_error *err);
+/* Whether so many bytes that are chosen of a tensor are deferred as it is; and does it: entry i of t's first
+ * axis is number entries[i] of from's. */
+bool mp_defers_selection(const mp_tensor *from, size_t bytes);
+mp_status mp_defer_selection(const mp_tensor *from, const int64_t *entries, mp_tensor *t, mp_error *err);
 /* How a device makes it, or NULL: it is no such tensor. */
 const mp_numbers *mp_deferred_numbers(const mp_tensor *t);
+const int64_t *mp_deferred_source(const mp_tensor *t); /* [rows] of these numbers; NULL: each its own */
 /* Whether nobody has said yet what the largest numbers of its matrices are: until then the largest that there
  * can be stands for them. */
 bool mp_deferred_lacks_largest(const mp_tensor *t);
-/* They are these, of each matrix [dim[0]] as mp_code_magnitude has it: a device has looked. MP_EDEVICE for
+/* Of weights as many as there are experts or factors, of activations one: all of them. */
+int64_t mp_deferred_matrices(const mp_tensor *t);
+/* They are these, of each matrix as mp_code_magnitude has it: a device has looked. MP_EDEVICE for
  * such as cannot be, of which some numbers are larger that are counted here. */
 mp_status mp_deferred_take_largest(const mp_tensor *t, const unsigned *magnitude, mp_error *err);
 /* MP_EDEVICE where what was taken are not the largest of all numbers that there are. */

@@ -295,7 +295,7 @@ mp_numbers mp_numbers_of(const mp_case *c, mp_tensor_id which) {
 
 void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t) {
     const mp_numbers n = mp_numbers_of(c, which);
-    mp_fill_rows(&n, t, 0, mp_tensor_rows(t));
+    mp_fill_rows(&n, NULL, t, 0, mp_tensor_rows(t));
 }
 
 /* Router weights. integer and onehot: powers of two, so that weighting is exact. Otherwise, in integers: slot

@@ -27,18 +27,20 @@ static void normal_row(const mp_numbers *n, int exponent, uint64_t source, int64
     }
 }
 
-static void fill_row(const mp_numbers *n, int64_t row, mp_tensor *t) {
-    const mp_row_rule rule = mp_rule_of_row(n, (mp_u64)row);
+/* Row `row` of t with the numbers of row r. */
+static void fill_row(const mp_numbers *n, mp_u64 r, mp_tensor *t, int64_t row) {
+    const mp_row_rule rule = mp_rule_of_row(n, r);
     const int64_t length = mp_tensor_row_length(t);
     if (rule.style == MP_STYLE_NORMAL && !mp_has_low_bits(&n->format) && n->cut == MP_CUT_NOTHING) {
-        normal_row(n, rule.exponent, mp_source_row(n, (mp_u64)row), row, t);
+        normal_row(n, rule.exponent, mp_source_row(n, r), row, t);
         return;
     }
     for (int64_t i = 0; i < length; i++)
-        mp_put_code(t->dtype, t->data, row * length + i, mp_code_in_row(n, &rule, (mp_u64)row, (mp_u64)i));
+        mp_put_code(t->dtype, t->data, row * length + i, mp_code_in_row(n, &rule, r, (mp_u64)i));
 }
 
-void mp_fill_rows(const mp_numbers *n, mp_tensor *t, int64_t first, int64_t count) {
+void mp_fill_rows(const mp_numbers *n, const int64_t *source, mp_tensor *t, int64_t first, int64_t count) {
 #pragma omp parallel for schedule(static) if (mp_worth_threads(count, 2 * mp_tensor_row_length(t)))
-    for (int64_t row = first; row < first + count; row++) fill_row(n, row, t);
+    for (int64_t row = first; row < first + count; row++)
+        fill_row(n, (mp_u64)(source ? source[row] : row), t, row);
 }

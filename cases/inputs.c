@@ -9,6 +9,7 @@
 #include "cases/lora.h"
 #include "cases/numbering.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 void mp_inputs_plan(const mp_case *c, mp_inputs *in) {
@@ -70,7 +71,7 @@ static mp_status allocate_and_fill(const mp_case *c, mp_tensor_id id, deferral l
     mp_tensor *t = &in->t[id];
     if ((later.set & MP_IN_SET(id)) && mp_tensor_bytes(t) >= later.from_bytes &&
         mp_is_made_by_counting(c, id)) {
-        const mp_status status = mp_defer_tensor(c, id, t, err);
+        const mp_status status = mp_defer_tensor(c, id, later.from_bytes, t, err);
         if (status != MP_OK) return status;
         in->digest[id] = mp_deferred_digest(t);
         in->sealed[id] = t->data;
@@ -111,21 +112,27 @@ static mp_status create(const mp_case *c, const mp_inputs *weights, deferral lat
     return status;
 }
 
+/* Of LoRA's stages alone all is small. */
+static mp_tensor_set activations_of(const mp_case *c) {
+    return c->scope != MP_SCOPE_ALL && mp_stage_is_lora((mp_stage)(c->scope - 1)) ? 0 : LARGE_ACTIVATIONS;
+}
+
 mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err) {
     return create(c, NULL, (deferral){0}, in, err);
 }
 
 mp_status mp_inputs_create_deferring(const mp_case *c, size_t from_bytes, mp_inputs *in, mp_error *err) {
-    return create(c, NULL, (deferral){LARGE_WEIGHTS, from_bytes}, in, err);
+    return create(c, NULL, (deferral){LARGE_WEIGHTS | activations_of(c), from_bytes}, in, err);
 }
 
-mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_inputs *in, mp_error *err) {
-    return create(c, other, (deferral){0}, in, err);
+mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, size_t deferred_from,
+                                  mp_inputs *in, mp_error *err) {
+    return create(c, other, (deferral){activations_of(c), deferred_from}, in, err);
 }
 
 mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, size_t deferred_from, mp_inputs *out,
                           mp_error *err) {
-    const deferral later = {LARGE_ACTIVATIONS, deferred_from};
+    const deferral later = {activations_of(c), deferred_from};
     mp_case other = *c; /* no shape of an input depends on what changes here */
     other.seed = (int64_t)(mp_mix((uint64_t)c->seed + 1) >> 1);
     other.filter = 0;
@@ -153,6 +160,15 @@ static void copy_tokens(const char *from, size_t bytes, const int64_t *rows, int
     for (int64_t r = 0; r < count; r++) memcpy(to + (size_t)r * bytes, from + (size_t)rows[r] * bytes, bytes);
 }
 
+/* Has the rows of these tokens made, or all where there is no memory to name them. */
+static void make_tokens(const mp_case *c, const mp_tensor *from, const int64_t *rows, int64_t count) {
+    const int64_t each = c->M > 0 ? mp_tensor_rows(from) / c->M : 0;
+    int64_t *named = from->maker ? malloc((size_t)(count * each + 1) * sizeof *named) : NULL;
+    for (int64_t i = 0; i < count * each && named; i++) named[i] = rows[i / each] * each + i % each;
+    mp_tensor_make_rows(from, named, named ? count * each : mp_tensor_rows(from));
+    free(named);
+}
+
 mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t *rows, int64_t count,
                            mp_inputs *out, mp_error *err) {
     mp_status status = check_tokens(c, rows, count, err);
@@ -162,6 +178,7 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         out->borrowed[id] = mp_tensors[id].rows == MP_ROWS_WHOLE;
         if (!out->borrowed[id]) out->t[id].data = NULL;
+        if (!out->borrowed[id]) out->t[id].maker = NULL;
     }
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         const mp_tensor *from = &in->t[id];
@@ -173,7 +190,12 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
         }
         const size_t token_bytes = mp_token_bytes(c, from);
         out->t[id].dim[0] = c->M > 0 ? from->dim[0] / c->M * count : 0; /* no row is left to choose */
+        if (count > 0 && from->dim[0] == c->M && mp_defers_selection(from, mp_tensor_bytes(&out->t[id]))) {
+            status = mp_defer_selection(from, rows, &out->t[id], err);
+            continue;
+        }
         status = mp_tensor_alloc_unfilled(&out->t[id], err);
+        make_tokens(c, from, rows, count);
         if (status == MP_OK) copy_tokens(from->data, token_bytes, rows, count, out->t[id].data);
     }
     if (status == MP_OK)

@@ -69,12 +69,15 @@ bool mp_cuda_is_space(const mp_space *space);
 /* Whether nobody but our kernels writes there: what lies there stays once they were waited for. */
 bool mp_cuda_is_ours_alone(const mp_space *space);
 /* Whether it can fill tensors that lie there, and does: packed, at a multiple of 16 bytes. The same numbers
- * as the CPU's, which makes some of them again: MP_EDEVICE where they differ. */
+ * as the CPU's, which makes some of them again: MP_EDEVICE where they differ. source: the rows that those of
+ * the tensor have the numbers of; NULL: their own. */
 bool mp_cuda_fills(const mp_space *space);
-mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_numbers *numbers, mp_error *err);
-/* The largest mp_code_magnitude of each matrix, [dim[0]], of such a tensor as it lies there. */
+mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_numbers *numbers,
+                       const int64_t *source, mp_error *err);
+/* The largest mp_code_magnitude of each of so many matrices, one behind the other, of such a tensor as it lies
+ * there. */
 mp_status mp_cuda_largest(const mp_space *space, const mp_tensor *t, const mp_code_format *format,
-                          unsigned *magnitude, mp_error *err);
+                          int64_t matrices, unsigned *magnitude, mp_error *err);
 /* For another process: *handle opens, by cuIpcOpenMemHandle, the allocation in which a buffer of this space
  * lies, *offset bytes behind what that gives. An allocation is whole blocks of MP_CUDA_BLOCK_BYTES: nothing
  * else lies in what the other process sees. It must have closed the handle before the buffer is freed.

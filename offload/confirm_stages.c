@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Activation and combine predicted on the device, beside what was stored: whether all of it is equal. A
- * device that takes anything for equal would be believed where it says so. So a few rows are predicted by the
- * CPU too, whose digests must be those that the device has made; and these rows are looked at once more, each
- * with one code that is another, which must be found. */
+/* Activation, combine and quantisers predicted on the device, beside what was stored: whether all of it is
+ * equal. A device that takes anything for equal would be believed where it says so. So a few rows are
+ * predicted by the CPU too, whose digests must be those that the device has made; and these rows are looked
+ * at once more, each with one code that is another, which must be found. */
 #include "offload/cross_check.h"
 #include "offload/device/confirm_act.h"
 #include "offload/device/confirm_combine.h"
+#include "offload/device/confirm_quant.h"
 #include "offload/confirm.h"
 #include "offload/rows.h"
 #include "ref/predict/predict.h"
@@ -13,10 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What is looked at: an activation or a combine, the other is NULL. Rows are slots or tokens. */
+/* What is looked at: one of the three, the others are NULL. Rows are slots or tokens. */
 typedef struct question {
     const mp_act_bits *act;
     const mp_combine_bits *combine;
+    const mp_quant_bits *quant;
     const mp_tensor *got; /* what was stored */
     const int64_t *at;    /* [rows] of got: where each is; NULL: row t is row t */
     const int32_t *ids;   /* [rows], negative of those that are left out; NULL: none are */
@@ -27,12 +29,14 @@ typedef struct question {
 typedef struct sample {
     int64_t count, row[MP_CROSS_CHECKED]; /* of all that were looked at */
     mp_tensor by_cpu, got;                /* [count, n] */
-    mp_tensor read, shared;               /* cache1 or cache3; of a combine, and its shared output */
-    void *weights, *ids;
+    mp_tensor read, shared;               /* what the stage reads; of a combine, and its shared output */
+    void *weights, *ids, *factors;
     int64_t at[MP_CROSS_CHECKED]; /* 0, 1, ...: a few slots lie one behind the other */
     mp_act_bits act;
     mp_combine_bits combine;
-    question again; /* of act or combine */
+    mp_quant_bits quant;
+    mp_quant_pass pass;
+    question again; /* of one of them */
 } sample;
 
 /* Rows of a sample, each of so many bytes, one behind the other; at: where they are in `from`, NULL: where
@@ -49,6 +53,15 @@ static mp_status take_rows(const sample *s, const void *from, const int64_t *at,
     return MP_OK;
 }
 
+/* Has them made first, where nobody has them yet: `each` rows of t for one of the sample. */
+static void make_rows(const sample *s, const mp_tensor *t, const int64_t *at, int64_t each) {
+    for (int64_t i = 0; i < s->count; i++) {
+        mp_tensor here = *t;
+        here.data = mp_tensor_row(t, (at ? at[s->row[i]] : s->row[i]) * each);
+        mp_tensor_make_rows(&here, NULL, each);
+    }
+}
+
 static void free_sample(sample *s) {
     free(s->by_cpu.data);
     free(s->got.data);
@@ -56,6 +69,7 @@ static void free_sample(sample *s) {
     free(s->shared.data);
     free(s->weights);
     free(s->ids);
+    free(s->factors);
 }
 
 /* ---- activation ---- */
@@ -95,6 +109,7 @@ static mp_status take_slots(const mp_act_bits *b, sample *s, mp_error *err) {
     s->act.slots = s->count;
     s->again.act = &s->act;
     mp_status status = MP_OK;
+    make_rows(s, b->cache1, b->row, 1);
     MP_DO(take_rows(s, b->cache1->data, b->row, mp_tensor_row_bytes(b->cache1), &s->read.data, err));
     MP_DO(take_rows(s, b->topk_ids, NULL, sizeof *b->topk_ids, &s->ids, err));
     s->act.topk_ids = s->ids;
@@ -126,6 +141,7 @@ static mp_status take_tokens(const mp_combine_bits *b, sample *s, mp_error *err)
     const size_t topk = (size_t)t->cache3->dim[1];
     mp_status status = MP_OK;
     s->read = mp_tensor_shape(t->cache3->dtype, 3, s->count, t->cache3->dim[1], t->cache3->dim[2]);
+    make_rows(s, t->cache3, NULL, t->cache3->dim[1]);
     MP_DO(take_rows(s, t->cache3->data, NULL, topk * mp_tensor_row_bytes(t->cache3), &s->read.data, err));
     if (t->shared_output) {
         s->shared = mp_tensor_shape(t->shared_output->dtype, 2, s->count, t->cache3->dim[2], 1);
@@ -141,15 +157,63 @@ out:
     return status;
 }
 
-/* ---- what both have in common ---- */
+/* ---- quant_x, quant_act ---- */
+
+static mp_status compare_quant(mp_offload *o, const mp_quant_bits *b, mp_confirmed_row *found,
+                               mp_error *err) {
+    const mp_quant_pass *p = b->pass;
+    const int64_t bytes = p->rows * mp_quant_groups(p) * (int64_t)sizeof *b->factors;
+    mp_confirm_quant_params params = {.how = b->how, .given = p->q.given};
+    mp_told_rows told = {.rows = p->rows, .row_bytes = sizeof *found};
+    mp_status status = MP_OK;
+    MP_DO(mp_offload_begin_rows(o, &told, err));
+    MP_DO(mp_offload_bring_quant(o, p, &params.rows, err));
+    MP_DO(mp_offload_bring_bytes(o, b->factors, bytes, MP_SCRATCH_GROUPS, &params.factors, err));
+    params.confirmed = told.at;
+    MP_DO(mp_offload_run_rows(o, &told, "offload/device/confirm_quant.cu", "confirm_quant",
+                              MP_CONFIRM_QUANT_THREADS, &params, found, err));
+out:
+    return status;
+}
+
+static mp_status take_quantised(const mp_quant_bits *b, sample *s, mp_error *err) {
+    const mp_quant_pass *p = b->pass;
+    const size_t groups = (size_t)mp_quant_groups(p);
+    s->read = mp_tensor_shape(p->from->dtype, 2, s->count, mp_tensor_row_length(p->from), 1);
+    s->pass = *p;
+    s->pass.from = &s->read;
+    s->pass.codes = &s->got;
+    s->pass.rows = s->count;
+    s->pass.row = s->at;
+    s->pass.topk_ids = NULL; /* none is left out */
+    s->quant = *b;
+    s->quant.pass = &s->pass;
+    s->again.quant = &s->quant;
+    mp_status status = MP_OK;
+    MP_DO(take_rows(s, p->from->data, p->row, mp_tensor_row_bytes(p->from), &s->read.data, err));
+    MP_DO(take_rows(s, b->factors, NULL, groups * sizeof *b->factors, &s->factors, err));
+    s->quant.factors = s->factors;
+out:
+    return status;
+}
+
+/* ---- what they have in common ---- */
 
 static mp_status compare(mp_offload *o, const question *q, mp_confirmed_row *found, mp_error *err) {
+    if (q->quant) return compare_quant(o, q->quant, found, err);
     return q->act ? compare_act(o, q->act, q->got, found, err)
                   : compare_combine(o, q->combine, q->got, found, err);
 }
 
 static mp_status predict(const question *q, const mp_tensor *out, mp_error *err) {
+    if (q->quant) return mp_predict_quantised(q->quant, out, err);
     return q->act ? mp_predict_activated(q->act, out, err) : mp_predict_combined(q->combine, out, err);
+}
+
+/* What the rows of a sample are made of. */
+static mp_status take(const question *q, sample *s, mp_error *err) {
+    if (q->quant) return take_quantised(q->quant, s, err);
+    return q->act ? take_slots(q->act, s, err) : take_tokens(q->combine, s, err);
 }
 
 static bool is_left_out(const question *q, int64_t row) {
@@ -183,7 +247,7 @@ static mp_status choose(const mp_offload *o, const question *q, sample *s, mp_er
     if (!s->by_cpu.data) status = mp_fail(err, MP_EMEMORY, "no memory for rows by the CPU");
     MP_DO(status);
     MP_DO(take_rows(s, q->got->data, q->at, mp_tensor_row_bytes(q->got), &s->got.data, err));
-    MP_DO(q->act ? take_slots(q->act, s, err) : take_tokens(q->combine, s, err));
+    MP_DO(take(q, s, err));
 out:
     return status;
 }
@@ -264,5 +328,15 @@ mp_status mp_offload_confirm_combine(const mp_engine *self, const mp_combine_bit
     if (q.rows < 1 || !mp_offload_reads_rows_of(got) || !mp_offload_reads_rows_of(b->terms.cache3) ||
         !mp_offload_reads_rows_of(b->terms.shared_output))
         return mp_fail(err, MP_EUNSUPPORTED, "no sums of these formats on a GPU");
+    return mp_offload_ended(self->state, confirm(self->state, &q, equal, err), err);
+}
+
+mp_status mp_offload_confirm_quant(const mp_engine *self, const mp_quant_bits *b, bool *equal,
+                                   mp_error *err) {
+    const mp_quant_pass *p = b->pass;
+    const question q = {.quant = b, .got = p->codes, .at = p->row, .ids = p->topk_ids, .rows = p->rows};
+    *equal = false;
+    if (q.rows < 1 || !mp_offload_reads_rows_of(p->from))
+        return mp_fail(err, MP_EUNSUPPORTED, "no such rows on a GPU");
     return mp_offload_ended(self->state, confirm(self->state, &q, equal, err), err);
 }

@@ -165,11 +165,14 @@ mp_status mp_offload_measure_quant(const mp_engine *self, const mp_quant_screen 
 
 /* ---- confirm_stages.c ---- */
 
-/* mp_engine's confirm_act and confirm_combine. */
+/* mp_engine's confirm_act, confirm_combine and confirm_quant. */
 mp_status mp_offload_confirm_act(const mp_engine *self, const mp_act_bits *bits, const mp_tensor *got,
                                  bool *equal, mp_error *err);
 mp_status mp_offload_confirm_combine(const mp_engine *self, const mp_combine_bits *bits, const mp_tensor *got,
                                      bool *equal, mp_error *err);
+
+mp_status mp_offload_confirm_quant(const mp_engine *self, const mp_quant_bits *bits, bool *equal,
+                                   mp_error *err);
 
 /* ---- end_to_end.c ---- */
 

@@ -111,7 +111,7 @@ mp_status mp_offload_upload(mp_offload *o, const mp_tensor *tensor, mp_scratch s
     const int id = input_of(o, tensor);
     const bool keeps = id < MP_TENSOR_COUNT, there = keeps && o->kept[id].bytes > 0;
     mp_device_buffer *buffer = keeps ? &o->kept[id] : &o->scratch[scratch];
-    if (!there) mp_tensor_make(tensor, NULL);
+    if (!there) mp_tensor_make_rows(tensor, NULL, mp_tensor_rows(tensor));
     mp_status status = there ? MP_OK : mp_offload_reserve(o, buffer, mp_tensor_bytes(tensor), err);
     if (status == MP_OK && !there)
         status = mp_offload_copy_in(o, buffer->at, tensor->data, mp_tensor_bytes(tensor), err);

@@ -49,6 +49,7 @@ mp_status mp_offload_open(int share, mp_offload **result, mp_error *err) {
                             .confirm_gemm = mp_offload_confirm_gemm,
                             .confirm_act = mp_offload_confirm_act,
                             .confirm_combine = mp_offload_confirm_combine,
+                            .confirm_quant = mp_offload_confirm_quant,
                             .end_to_end = mp_offload_end_to_end};
     MP_CU(cuDeviceGetAttribute(&ratio, CU_DEVICE_ATTRIBUTE_SINGLE_TO_DOUBLE_PRECISION_PERF_RATIO,
                                o->cuda->device));

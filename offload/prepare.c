@@ -18,7 +18,9 @@ static const char *const sources[] = {"offload/device/decode.cu",         "offlo
                                       "offload/device/screen_combine.cu", "offload/device/confirm_act.cu",
                                       "offload/device/confirm_combine.cu"};
 /* And of cases whose activations are quantised. */
-static const char *const of_quantised[] = {"offload/device/balls.cu", "offload/device/screen_quant.cu"};
+static const char *const of_quantised[] = {"offload/device/balls.cu", "offload/device/screen_quant.cu",
+                                           "offload/device/confirm_quant.cu"};
+enum { OF_QUANTISED = sizeof of_quantised / sizeof *of_quantised };
 enum { SOURCES = sizeof sources / sizeof *sources, KERNELS_A_GEMM = 2 };
 
 struct mp_preparation {
@@ -61,13 +63,14 @@ static void add_sums(mp_preparation *p, const mp_case *c, const mp_contract *con
 
 void mp_offload_prepare(mp_offload *o, const mp_case *cases, const mp_contract *contracts, size_t count) {
     if (o->preparation || !*mp_jit_cache_folder(NULL)) return;
-    mp_preparation *p = calloc(1, sizeof *p + (SOURCES + 2 + 2 * KERNELS_A_GEMM * count) * sizeof *p->kernel);
+    mp_preparation *p =
+        calloc(1, sizeof *p + (SOURCES + OF_QUANTISED + 2 * KERNELS_A_GEMM * count) * sizeof *p->kernel);
     if (!p) return;
     p->architecture = mp_cuda_architecture(o->cuda);
     for (int i = 0; i < SOURCES; i++)
         p->kernel[p->count++] = (mp_kernel){.texts = &mp_offload_texts, .source = sources[i]};
     for (size_t i = 0; i < count; i++) {
-        for (size_t k = 0; k < 2 && mp_scheme_of(&cases[i])->quantises_activations; k++)
+        for (size_t k = 0; k < OF_QUANTISED && mp_scheme_of(&cases[i])->quantises_activations; k++)
             add(p, &(mp_kernel){.texts = &mp_offload_texts, .source = of_quantised[k]});
         add_sums(p, &cases[i], &contracts[i], MP_GATE_UP);
         add_sums(p, &cases[i], &contracts[i], MP_DOWN);

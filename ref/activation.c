@@ -264,6 +264,7 @@ void mp_activation_stage(const mp_case *c, const int32_t *topk_ids, const int64_
                          mp_act_rounding rounding, const mp_tensor *cache1, const mp_tensor *cache2) {
     const int64_t width = mp_tensor_row_length(cache1);
     const mp_dtype *gate_dtype = rounding == MP_ACT_GATE_ROUNDED ? &cache2->dtype : NULL;
+    mp_tensor_make_rows(cache1, row, slots);
 #pragma omp parallel for schedule(static) if (mp_worth_threads(slots, 20 * c->N))
     for (int64_t t = 0; t < slots; t++) {
         if (topk_ids[t] < 0 || row[t] < 0) continue;

@@ -95,6 +95,7 @@ bool mp_combine_may_overflow_inside(const mp_case *c, const mp_contract *contrac
 void mp_combine_stage(const mp_case *c, mp_combine_variant variant, const mp_combine_terms *terms,
                       const mp_tensor *out) {
     const int64_t K = terms->cache3->dim[2];
+    mp_tensor_make_rows(terms->cache3, NULL, mp_tensor_rows(terms->cache3));
 #pragma omp parallel for schedule(static) if (mp_worth_threads(terms->cache3->dim[0], 4 * c->topk * K))
     for (int64_t m = 0; m < terms->cache3->dim[0]; m++)
         for (int64_t first = 0; first < K; first += MP_COMBINE_PIECE) {

@@ -47,8 +47,8 @@ struct mp_engine {
                              mp_error *err);
     mp_status (*measure_combine)(const mp_engine *self, const mp_combine_screen *screen,
                                  mp_row_figures *figures, mp_error *err);
-    /* Of codes (ref/quant.h): what the groups of all rows have in common, [rows, groups of a row], and figures
-     * of all rows. The rest is as above. Both are there, or neither. */
+    /* Of codes (ref/quant.h): what the groups of all rows have in common, [rows, groups of a row], and
+     * figures of all rows. The rest is as above. Both are there, or neither. */
     mp_status (*see_groups)(const mp_engine *self, const mp_quant_pass *pass, mp_quant_seen *seen,
                             mp_error *err);
     mp_status (*measure_quant)(const mp_engine *self, const mp_quant_screen *screen,
@@ -72,6 +72,8 @@ struct mp_engine {
                              bool *equal, mp_error *err);
     mp_status (*confirm_combine)(const mp_engine *self, const mp_combine_bits *bits, const mp_tensor *got,
                                  bool *equal, mp_error *err);
+    /* And of codes: as mp_predict_quantised stores them. Rows that lie nowhere aside. */
+    mp_status (*confirm_quant)(const mp_engine *self, const mp_quant_bits *bits, bool *equal, mp_error *err);
     /* The final output of all stages beside what mp_ref_exact has for all tokens: figures [c->M], of all
      * elements of a token. With `rules`, of a case whose activations are quantised, the same beside balls
      * that were made by them: bounds [c->M], whose elements are numbered within the token; NULL: without, and

@@ -104,7 +104,7 @@ const mp_engine mp_engine_plain = {.name = plain_name, .gemm_float64 = gemm_plai
 
 mp_status mp_gemm_float64(const mp_engine *engine, const mp_gemm_problem *problem, bool with_mass,
                           mp_gemm_visit visit, void *ctx, mp_error *err) {
-    if (!engine->state) mp_gemm_make_weights(problem); /* one with a state has weights elsewhere */
+    if (!engine->state) mp_gemm_make_operands(problem); /* one with a state has them elsewhere */
     return engine->gemm_float64(engine, problem, with_mass, visit, ctx, err);
 }
 
@@ -115,7 +115,8 @@ bool *mp_experts_read(const mp_gemm_problem *p) {
     return read;
 }
 
-void mp_gemm_make_weights(const mp_gemm_problem *p) {
+void mp_gemm_make_operands(const mp_gemm_problem *p) {
+    mp_tensor_make_rows(p->a.codes, p->a_row, p->slots);
     if (!p->w.codes->maker) return;
     bool *read = mp_experts_read(p);
     mp_tensor_make(p->w.codes, read);

@@ -56,8 +56,8 @@ mp_status mp_gemm_float64(const mp_engine *engine, const mp_gemm_problem *proble
 /* [E]: whether a slot is multiplied with that expert; the caller frees it. NULL without memory, which stands
  * for all experts. */
 bool *mp_experts_read(const mp_gemm_problem *problem);
-/* Makes what is not there yet (mp_tensor_make) of the weights that some slot is multiplied with. */
-void mp_gemm_make_weights(const mp_gemm_problem *problem);
+/* Makes what is not there yet (mp_tensor_make) of the weights and activations of some slot. */
+void mp_gemm_make_operands(const mp_gemm_problem *problem);
 
 /* GEMM, epilogue, one rounding to out's dtype; out_row [slots] gives the row of out (NULL: the slot itself),
  * -1 skips. Slots whose id is -1 get zeros. Other rows of out are not touched. */

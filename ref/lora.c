@@ -52,6 +52,7 @@ mp_status mp_lora_gemm_create(const mp_stage_call *call, mp_stage stage, mp_lora
     g->factor = mp_tensor_shape(factor->dtype, 3, factor->dim[0] * g->slices, factor->dim[1] / g->slices,
                                 factor->dim[2]);
     g->factor.data = factor->data;
+    g->factor.maker = factor->maker;
     g->problem = (mp_gemm_problem){
         .a = {.codes = &g->in}, .a_row = in_row, .w = {.codes = &g->factor}, .topk_ids = ids, .slots = rows};
     return MP_OK;

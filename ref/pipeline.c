@@ -135,8 +135,10 @@ mp_status mp_run_trace(const mp_executor *x, const mp_case *c, const mp_inputs *
     mp_tensor t[MP_TENSOR_COUNT];
     mp_all_tensors(in, trace, t);
     if (c->mode == MP_MODE_INPLACE && t[MP_X].data) {
+        mp_tensor_make(&t[MP_X], NULL);
         memcpy(t[MP_OUT].data, t[MP_X].data, mp_tensor_bytes(&t[MP_OUT]));
         t[MP_X].data = t[MP_OUT].data;
+        t[MP_X].maker = NULL;
     }
     return mp_run_stages(x, c, trace->block_size_m, t, err);
 }

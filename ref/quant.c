@@ -33,6 +33,7 @@ mp_quant_unit mp_quant_unit_of_all(const mp_quant_pass *p) {
     const int64_t width = mp_tensor_row_length(p->from);
     mp_quant_unit all = mp_quant_unit_empty;
     if (p->per != MP_PER_TENSOR) return all;
+    mp_tensor_make_rows(p->from, p->row, p->rows);
 #pragma omp parallel if (mp_worth_threads(p->rows, width))
     {
         mp_quant_unit unit = mp_quant_unit_empty;
@@ -53,6 +54,18 @@ mp_quant_unit mp_quant_unit_of_all(const mp_quant_pass *p) {
     return all;
 }
 
+void mp_quant_share(const mp_quant_pass *p, mp_quant_seen *seen) {
+    const int64_t groups = mp_quant_groups(p);
+    mp_quant_seen all = {0};
+    if (p->per != MP_PER_TENSOR) return;
+    for (int64_t i = 0; i < p->rows * groups; i++) {
+        if (mp_quant_row(p, i / groups) < 0) continue;
+        all.amax = seen[i].amax > all.amax ? seen[i].amax : all.amax;
+        all.odd |= seen[i].odd;
+    }
+    for (int64_t i = 0; i < p->rows * groups; i++) seen[i] = all;
+}
+
 void mp_quant_for_row(const mp_quant_pass *p, const mp_quant_unit *all, int64_t r, float *x,
                       mp_quant_visit *visit, void *ctx) {
     const int64_t width = mp_tensor_row_length(p->from), groups = mp_quant_groups(p),
@@ -68,7 +81,7 @@ void mp_quant_for_row(const mp_quant_pass *p, const mp_quant_unit *all, int64_t 
                                .row = row,
                                .first = first,
                                .n = n,
-                               .scale_at = shared ? 0 : row * groups + g,
+                               .scale_at = mp_quant_scale_at(p, row, g),
                                .x = x + first,
                                .unit = shared ? all : &unit});
     }
@@ -76,6 +89,7 @@ void mp_quant_for_row(const mp_quant_pass *p, const mp_quant_unit *all, int64_t 
 
 mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void *ctx, mp_error *err) {
     const int64_t width = mp_tensor_row_length(p->from);
+    mp_tensor_make_rows(p->from, p->row, p->rows);
     const mp_quant_unit all = mp_quant_unit_of_all(p);
     bool failed = false;
 #pragma omp parallel if (mp_worth_threads(p->rows, 4 * width))

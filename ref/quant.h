@@ -50,6 +50,12 @@ static inline int64_t mp_quant_groups(const mp_quant_pass *p) {
     return mp_blocks_of(mp_tensor_row_length(p->from), p->group);
 }
 
+static inline int64_t mp_quant_scale_at(const mp_quant_pass *p, int64_t row, int64_t group) {
+    return p->per == MP_PER_TENSOR ? 0 : row * mp_quant_groups(p) + group;
+}
+/* Of what was seen of groups [rows, groups of a row]: where all share a scale each has what all have. */
+void mp_quant_share(const mp_quant_pass *p, mp_quant_seen *seen);
+
 /* Stored codes that an engine is to measure by itself: in the order of rows, [rows, groups of a row]. Of each
  * row what measured.h says of its codes, of which `passed` are plain, of a plain group, the code that its
  * factor gives, and within their bound; of a row that lies nowhere none. */
@@ -60,6 +66,13 @@ typedef struct mp_quant_screen {
 } mp_quant_screen;
 /* Stores the scale that was made of a span. */
 void mp_quant_store_scale(const mp_quant_pass *p, const mp_quant_span *span, double scale);
+
+/* Stored codes that are predicted to the bit, by one of our own quantisers. */
+typedef struct mp_quant_bits {
+    const mp_quant_pass *pass; /* its codes are those that were stored */
+    const float *factors;      /* [rows, groups of a row] that values meet before they become codes */
+    int how;                   /* they do: an MP_CODES_ number */
+} mp_quant_bits;
 
 /* What a code of the span is multiplied by, for the stored scale. */
 static inline double mp_quant_step_of(const mp_quant_pass *p, double scale) {

@@ -23,7 +23,7 @@ MP_MEASURED double mp_quant_spread_at(const mp_quant_spread *s, double x) {
     if (!mp_is_finite(x) || s->unbounded) return mp_infinity64();
     if (s->step == 0) return a; /* whatever the code */
     const double reach = a * s->most, computed = s->halves * mp_half_place(&s->computed, reach) + 0x1p-126,
-                 v = reach + computed, last = s->last[x < 0], within = last > 0 ? last : 0,
+                 v = reach + computed, last = x < 0 ? s->last[1] : s->last[0], within = last > 0 ? last : 0,
                  rounded = s->halves_of_code * mp_half_place(&s->codes, v < within ? v : within);
     return (a * s->off + s->step * (computed + (rounded > v - last ? rounded : v - last))) * (1 + 0x1p-40);
 }

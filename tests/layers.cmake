@@ -44,7 +44,7 @@ set(standard_headers <assert.h> <stdarg.h> <stdbool.h> <stddef.h> <stdint.h> <st
 set(shared_with_devices base/mix.h cases/codes.h cases/limit_numbers.h cases/numbers.h
     ref/predict/float32_math.h ref/predict/activation_f32.h ref/predict/quantise_f32.h)
 set(shared_with_offload base/mix.h ref/predict/terms.h ref/predict/float32_math.h
-    ref/predict/activation_f32.h ref/measured.h ref/scaled_sum.h ref/activated.h
+    ref/predict/activation_f32.h ref/predict/quantise_f32.h ref/measured.h ref/scaled_sum.h ref/activated.h
     ref/activated_ball.h ref/ball.h ref/combined.h ref/quantised.h ref/token_figures.h)
 
 # Sets `folder` to where `path`, as an include names it, belongs, or to "".

@@ -5,6 +5,7 @@
 #include "offload/device/confirm.h"
 #include "offload/device/confirm_act.h"
 #include "offload/device/confirm_combine.h"
+#include "offload/device/confirm_quant.h"
 #include "offload/device/params.h"
 #include "offload/device/screen.h"
 #include "offload/device/screen_act.h"
@@ -196,6 +197,15 @@ static void confirm_combine(const mp_confirm_combine_params *p) {
     }
 }
 
+static void confirm_quant(const mp_confirm_quant_params *p) {
+    const long long *row = fake_memory(p->rows.row);
+    for (long long i = 0; i < p->rows.count; i++) {
+        mp_confirmed_row *to = (mp_confirmed_row *)fake_memory(p->confirmed) + i;
+        *to = (mp_confirmed_row){0};
+        for (long long k = 0; k < p->rows.width && row[i] >= 0; k++) mp_confirm_quant_element(p, i, k, to);
+    }
+}
+
 static void execute(const char *entry, const void *params) {
     static const char *const sums[] = {"gemm_values", "gemm_values_and_masses", "gemm_absolute",
                                        "gemm_squares"};
@@ -213,6 +223,7 @@ static void execute(const char *entry, const void *params) {
     if (strcmp(entry, "see_groups") == 0) see_groups(params);
     if (strcmp(entry, "screen_quant") == 0) screen_quant(params);
     if (strcmp(entry, "confirm_act") == 0) confirm_act(params);
+    if (strcmp(entry, "confirm_quant") == 0) confirm_quant(params);
     if (strcmp(entry, "confirm_combine") == 0) confirm_combine(params);
     for (int w = 0; w < 4; w++)
         if (strcmp(entry, sums[w]) == 0) gemm((what)w, params);

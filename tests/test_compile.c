@@ -172,6 +172,7 @@ static void the_judge_compiles(void **state) {
                    {"offload/device/steps.cu", "epilogue", ""},
                    {"offload/device/steps.cu", "activate", ""},
                    {"offload/device/steps.cu", "measure_tokens", ""},
+                   {"offload/device/confirm_quant.cu", "confirm_quant", ""},
                    {"offload/device/screen_quant.cu", "see_groups", ""},
                    {"offload/device/screen_quant.cu", "screen_quant", ""},
                    {"offload/device/balls.cu", "quantise_balls", ""},

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Activations and sums over topk whose predicted bits a device compares: every verdict is what the same
- * prediction gives where the CPU makes and compares it. Built twice: for a GPU, without which it is skipped,
- * and with tests/offload_kernels.c for a device that is not there. */
+/* Activations, codes and sums over topk whose predicted bits a device compares: every verdict is what the
+ * same prediction gives where the CPU makes and compares it. Built twice: for a GPU, without which it is
+ * skipped, and with tests/offload_kernels.c for a device that is not there. */
 #include "harness/judge/judge_bits.h"
+#include "cases/graph_tables.h"
 #include "moeparity/preset.h"
 #include "ref/contract_words.h"
 #include "tests/screen_support.h"
@@ -30,6 +31,15 @@ static mp_status confirm_combine(const mp_engine *self, const mp_combine_bits *b
     (void)self;
     const mp_status status = engine->confirm_combine(engine, bits, got, equal, err);
     count(MP_COMBINE, status, *equal);
+    return status;
+}
+
+/* Both quantisers are counted as quant_x. */
+static mp_status confirm_quant(const mp_engine *self, const mp_quant_bits *bits, bool *equal, mp_error *err) {
+    const mp_engine *engine = mp_offload_engine(offload);
+    (void)self;
+    const mp_status status = engine->confirm_quant(engine, bits, equal, err);
+    count(MP_QUANT_X, status, *equal);
     return status;
 }
 
@@ -80,6 +90,14 @@ static const struct {
     {"M=24 topk=5 E=9 K=80 scope=combine dtype=fp16 data=wide rsf=2.5", "combine.variant=round-then-scale"},
     {"M=24 topk=5 E=9 K=80 scope=combine data=special", NULL},
     {"M=24 topk=5 E=9 K=80 scope=combine dtype=fp16 data=overflow shared=add", "combine.shared=rounded"},
+    {"M=24 topk=2 E=4 K=200 N=136 quant=fp8-block", NULL},
+    {"M=24 topk=2 E=4 K=64 N=40 quant=fp8-channel filter=0.4 layout=sorted dtype=fp16", NULL},
+    {"M=24 topk=2 E=4 K=64 N=40 quant=int8-channel data=special", NULL},
+    {"M=24 topk=2 E=4 K=200 N=136 quant=fp8-block-ue8m0 layout=masked filter=0.2", NULL},
+    {"M=24 topk=2 E=4 K=96 N=64 quant=mxfp8 data=wide", NULL},
+    {"M=24 topk=2 E=4 K=64 N=48 quant=nvfp4", NULL},
+    {"M=24 topk=2 E=4 K=64 N=48 quant=fp8-tensor-static", NULL},
+    {"M=24 topk=2 E=4 K=64 N=48 quant=fp8-tensor filter=0.3", NULL},
 };
 
 static void start_under(size_t i) {
@@ -94,17 +112,42 @@ static void start_under(size_t i) {
 
 static void right_traces_are_confirmed(void **state) {
     (void)state;
-    int64_t acts = 0, sums = 0;
+    int64_t acts = 0, sums = 0, codes = 0;
     memset(confirmed, 0, sizeof confirmed);
     for (size_t i = 0; i < COUNT(cases); i++) {
         start_under(i);
         acts += mp_case_has_stage(&f.c, MP_ACT);
         sums += mp_case_has_stage(&f.c, MP_COMBINE);
+        codes += mp_case_has_stage(&f.c, MP_QUANT_X) + mp_case_has_stage(&f.c, MP_QUANT_ACT);
         assert_true(judged_alike(cases[i].text));
         stop();
     }
     assert_int_equal(confirmed[MP_ACT], acts);
     assert_int_equal(confirmed[MP_COMBINE], sums);
+    assert_true(codes == 16 && confirmed[MP_QUANT_X] == codes);
+}
+
+/* Of codes and scales, one bit of one of them. */
+static void other_codes_are_found(void **state) {
+    (void)state;
+    static const mp_tensor_id ids[] = {MP_X_CODES,      MP_X_SCALE,      MP_X_TENSOR_SCALE,
+                                       MP_CACHE2_CODES, MP_CACHE2_SCALE, MP_CACHE2_TENSOR_SCALE};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        start_under(i);
+        for (size_t k = 0; k < COUNT(ids); k++) {
+            const mp_tensor *t = &trace.t[ids[k]];
+            const int32_t *of_slots = f.in.t[MP_TOPK_IDS].data;
+            if (!t->data || f.c.layout != MP_ROUTE) continue;
+            int64_t row = mp_tensor_rows(t) - 1; /* the last of a slot that is not filtered */
+            while (mp_tensors[ids[k]].rows == MP_ROWS_CACHE && of_slots[row] < 0) row--;
+            const int64_t at = (row + 1) * mp_tensor_row_length(t) - 1;
+            const uint64_t code = mp_code_at(t->dtype, t->data, at);
+            mp_put_code(t->dtype, t->data, at, code ^ 1);
+            assert_false(judged_alike(cases[i].text));
+            mp_put_code(t->dtype, t->data, at, code);
+        }
+        stop();
+    }
 }
 
 static void other_bits_are_found(void **state) {
@@ -167,14 +210,16 @@ static int open_engines(void **state) {
     confirming.confirm_gemm = alone.confirm_gemm = NULL;
     confirming.confirm_act = confirm_act;
     confirming.confirm_combine = confirm_combine;
+    confirming.confirm_quant = confirm_quant;
     alone.confirm_act = NULL;
     alone.confirm_combine = NULL;
+    alone.confirm_quant = NULL;
     return 0;
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(right_traces_are_confirmed),
-                                       cmocka_unit_test(other_bits_are_found),
-                                       cmocka_unit_test(what_it_does_not_know_is_left)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(right_traces_are_confirmed), cmocka_unit_test(other_bits_are_found),
+        cmocka_unit_test(other_codes_are_found), cmocka_unit_test(what_it_does_not_know_is_left)};
     return cmocka_run_group_tests(tests, open_engines, close_device);
 }

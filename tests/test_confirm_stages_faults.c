@@ -5,6 +5,7 @@
 #include "moeparity/preset.h"
 #include "offload/device/confirm_act.h"
 #include "offload/device/confirm_combine.h"
+#include "offload/device/confirm_quant.h"
 #include "tests/fake_cuda.h"
 #include "tests/screen_support.h"
 
@@ -65,6 +66,28 @@ COMBINE(another_scale, p.rsf *= 1 + 0x1p-10f)
 COMBINE(the_sum_is_rounded, p.round_sum = !p.round_sum)
 COMBINE(rounded_before_the_shared_output, p.round_before_shared = !p.round_before_shared)
 
+#define QUANT(name, change)                                                                    \
+    static void name(const char *entry, const void *params) {                                  \
+        mp_confirm_quant_params p;                                                             \
+        if (strcmp(entry, "confirm_quant") != 0) {                                             \
+            right(entry, params);                                                              \
+            return;                                                                            \
+        }                                                                                      \
+        memcpy(&p, params, sizeof p);                                                          \
+        change;                                                                                \
+        right(entry, &p);                                                                      \
+        claim(fake_memory(p.confirmed), ((const mp_confirm_quant_params *)params)->rows.count, \
+              p.rows.width);                                                                   \
+    }
+QUANT(any_code_is_equal, (void)0)
+QUANT(the_number_behind, p.rows.count--; p.rows.from += 2)
+QUANT(the_code_behind, p.rows.count--; p.rows.codes++)
+QUANT(the_row_behind, p.rows.count--; p.rows.row += sizeof(int64_t))
+QUANT(the_factor_behind, p.rows.count--; p.factors += sizeof(float))
+QUANT(groups_of_all_columns, p.rows.group = p.rows.width)
+QUANT(times_the_factor, p.how = MP_CODES_E4M3_TIMES)
+QUANT(another_code, p.how = MP_CODES_INT8_OVER)
+
 /* Those of the row behind. */
 static void rows_are_shifted(const char *entry, const void *params) {
     right(entry, params);
@@ -94,16 +117,21 @@ static const struct {
 #define OF_SUM "M=33 topk=3 E=6 K=70 N=16 apply_router_weight_in_combine=1 filter=0.4 shared=add rsf=0.3"
 #define FAULT(text, name) \
     { #name, text, name }
-    FAULT(OF_ACT, anything_is_equal),  FAULT(OF_ACT, gate_of_the_next_element),
-    FAULT(OF_ACT, up_for_gate),        FAULT(OF_ACT, up_of_the_next_element),
-    FAULT(OF_ACT, another_function),   FAULT(OF_ACT, without_up),
-    FAULT(OF_ACT, gates_are_rounded),  FAULT(OF_ACT, another_limit),
-    FAULT(OF_ACT, one_is_added),       FAULT(OF_ACT, another_format),
-    FAULT(OF_ACT, rows_are_shifted),   FAULT(OF_ACT, nothing_is_compared),
-    FAULT(OF_SUM, any_sum_is_equal),   FAULT(OF_SUM, terms_of_the_next_column),
-    FAULT(OF_SUM, without_weights),    FAULT(OF_SUM, without_the_shared_output),
-    FAULT(OF_SUM, a_slot_is_left_out), FAULT(OF_SUM, another_scale),
-    FAULT(OF_SUM, the_sum_is_rounded), FAULT(OF_SUM, rounded_before_the_shared_output),
+    FAULT(OF_ACT, anything_is_equal),   FAULT(OF_ACT, gate_of_the_next_element),
+    FAULT(OF_ACT, up_for_gate),         FAULT(OF_ACT, up_of_the_next_element),
+    FAULT(OF_ACT, another_function),    FAULT(OF_ACT, without_up),
+    FAULT(OF_ACT, gates_are_rounded),   FAULT(OF_ACT, another_limit),
+    FAULT(OF_ACT, one_is_added),        FAULT(OF_ACT, another_format),
+    FAULT(OF_ACT, rows_are_shifted),    FAULT(OF_ACT, nothing_is_compared),
+    FAULT(OF_SUM, any_sum_is_equal),    FAULT(OF_SUM, terms_of_the_next_column),
+    FAULT(OF_SUM, without_weights),     FAULT(OF_SUM, without_the_shared_output),
+    FAULT(OF_SUM, a_slot_is_left_out),  FAULT(OF_SUM, another_scale),
+    FAULT(OF_SUM, the_sum_is_rounded),  FAULT(OF_SUM, rounded_before_the_shared_output),
+#define OF_CODES "M=33 topk=2 E=4 K=256 N=256 quant=fp8-block"
+    FAULT(OF_CODES, any_code_is_equal), FAULT(OF_CODES, the_number_behind),
+    FAULT(OF_CODES, the_code_behind),   FAULT(OF_CODES, the_row_behind),
+    FAULT(OF_CODES, the_factor_behind), FAULT(OF_CODES, groups_of_all_columns),
+    FAULT(OF_CODES, times_the_factor),  FAULT(OF_CODES, another_code),
 };
 
 static mp_status judge_the_bits(mp_verdict *v, mp_error *err) {
@@ -140,12 +168,11 @@ static void every_fault_is_found_out(void **state) {
 }
 
 /* The prediction, or a failure that is told, whatever call of the driver fails. */
-static void every_call_may_fail(void **state) {
-    (void)state;
+static void every_call_of(const char *text) {
     mp_verdict v;
     mp_error err = {0};
     int refused = 0;
-    start("M=9 topk=2 E=3 K=40 N=24 shared=add");
+    start(text);
     contract = mp_contract_of_architecture(MP_HOST_ARCHITECTURE, &f.c);
     fake.calls = 0;
     assert_int_equal(judge_the_bits(&v, &err), MP_OK);
@@ -166,6 +193,12 @@ static void every_call_may_fail(void **state) {
     print_message("%d of %d calls are told\n", refused, calls);
     assert_true(refused > calls / 2);
     stop();
+}
+
+static void every_call_may_fail(void **state) {
+    (void)state;
+    every_call_of("M=9 topk=2 E=3 K=40 N=24 shared=add");
+    every_call_of("M=9 topk=2 E=3 K=40 N=24 quant=fp8-channel");
 }
 
 int main(void) {

@@ -98,10 +98,11 @@ static void deferred_weights_are_the_same(void **unused) {
         for (int id = 0; id < MP_TENSOR_COUNT; id++) {
             const mp_tensor *now = &f.in.t[id], *t = &later.t[id];
             const mp_numbers *numbers = mp_deferred_numbers(t);
-            assert_int_equal(numbers != NULL, i < DEFERRED && now->data &&
-                                                  (id == MP_W1 || id == MP_W2 || mp_is_lora_factor(id)));
+            const bool weights = id == MP_W1 || id == MP_W2 || mp_is_lora_factor((mp_tensor_id)id);
+            assert_int_equal(numbers != NULL, i < DEFERRED && now->data && (weights || id == MP_X));
             if (!now->data) continue;
-            if (!numbers) {
+            if (!weights || !numbers) {
+                mp_tensor_make(t, NULL);
                 assert_memory_equal(t->data, now->data, mp_tensor_bytes(now));
                 continue;
             }
@@ -222,12 +223,79 @@ static void deferred_activations_are_the_same(void **unused) {
     }
 }
 
+/* Of large activations rows are made that are asked for, and those beside them; of chosen tokens, too, and of
+ * what is chosen of these. A device makes the same. */
+static void rows_are_made_that_are_asked_for(void **unused) {
+    (void)unused;
+    static const char *const texts[] = {"M=1000 topk=3 E=5 K=512 N=40 seed=3",
+                                        "M=1000 topk=3 E=5 K=520 N=40 data=special dtype=fp32",
+                                        "M=1000 topk=3 K=512 scope=combine data=limits",
+                                        "M=1000 topk=1 K=512 N=128 quant=int8-channel data=codes"};
+    enum { CHOSEN = 700, AGAIN = 300 };
+    int64_t chosen[CHOSEN], again[AGAIN];
+    for (int64_t i = 0; i < CHOSEN; i++) chosen[i] = (i * 617 + 5) % 1000;
+    for (int64_t i = 0; i < AGAIN; i++) again[i] = CHOSEN - 1 - 2 * i;
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        fixture f = made(texts[i]);
+        mp_inputs later, some, fewer, all_some, all_fewer;
+        mp_error err;
+        mp_case part = f.c;
+        part.M = CHOSEN;
+        const mp_tensor_id id = f.c.scope == MP_SCOPE_ALL ? MP_X : MP_CACHE3;
+        assert_int_equal(mp_inputs_create_deferring(&f.c, 1, &later, &err), MP_OK);
+        assert_int_equal(mp_inputs_select(&f.c, &later, chosen, CHOSEN, &some, &err), MP_OK);
+        assert_int_equal(mp_inputs_select(&part, &some, again, AGAIN, &fewer, &err), MP_OK);
+        assert_int_equal(mp_inputs_select(&f.c, &f.in, chosen, CHOSEN, &all_some, &err), MP_OK);
+        assert_int_equal(mp_inputs_select(&part, &all_some, again, AGAIN, &all_fewer, &err), MP_OK);
+        const mp_tensor *t[] = {&later.t[id], &some.t[id], &fewer.t[id]},
+                        *all[] = {&f.in.t[id], &all_some.t[id], &all_fewer.t[id]};
+        const size_t bytes = mp_tensor_row_bytes(t[0]);
+        const int64_t wanted[] = {17, -1, 599, 18};
+        for (int k = 0; k < 3; k++) {
+            const int64_t rows = mp_tensor_rows(t[k]);
+            const mp_numbers *n = mp_deferred_numbers(t[k]);
+            const int64_t *source = mp_deferred_source(t[k]);
+            assert_non_null(n);
+            assert_int_equal(source != NULL, k > 0);
+            mp_tensor window = *t[k]; /* which begins with row 200 */
+            window.data = mp_tensor_row(t[k], 200);
+            mp_tensor_make_rows(t[k], wanted, k < 2 ? 4 : 2);
+            mp_tensor_make_rows(&window, NULL, 3);
+            for (int w = 0; w < (k < 2 ? 4 : 2); w++)
+                if (wanted[w] >= 0)
+                    assert_memory_equal(mp_tensor_row(t[k], wanted[w]), mp_tensor_row(all[k], wanted[w]),
+                                        bytes);
+            assert_memory_equal(window.data, mp_tensor_row(all[k], 200), 3 * bytes);
+            assert_true(t[k]->maker->units > 2);
+            assert_true(t[k]->maker->unchanged(t[k]->maker));
+            *(char *)window.data ^= 1;
+            assert_false(t[k]->maker->unchanged(t[k]->maker));
+            *(char *)window.data ^= 1;
+            mp_tensor_make(t[k], NULL);
+            assert_memory_equal(t[k]->data, all[k]->data, mp_tensor_bytes(t[k]));
+            for (int64_t r = 0; r < rows; r += 7) {
+                const int64_t row = source ? source[r] : r, length = mp_tensor_row_length(t[k]);
+                for (int64_t j = 0; j < length; j += 3)
+                    assert_int_equal(mp_code_of_element(n, (uint64_t)(row * length + j)),
+                                     mp_code_at(t[k]->dtype, all[k]->data, r * length + j));
+            }
+        }
+        mp_inputs_destroy(&all_fewer);
+        mp_inputs_destroy(&all_some);
+        mp_inputs_destroy(&fewer);
+        mp_inputs_destroy(&some);
+        mp_inputs_destroy(&later);
+        mp_inputs_destroy(&f.in);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(devices_round_as_the_cpu_does),
         cmocka_unit_test(deferred_weights_are_the_same),
         cmocka_unit_test(deferred_weights_are_told_apart),
         cmocka_unit_test(deferred_activations_are_the_same),
+        cmocka_unit_test(rows_are_made_that_are_asked_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

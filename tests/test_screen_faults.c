@@ -4,6 +4,7 @@
 #include "offload/device/screen.h"
 #include "offload/device/screen_act.h"
 #include "offload/device/screen_combine.h"
+#include "offload/device/screen_quant.h"
 #include "tests/fake_cuda.h"
 #include "tests/screen_support.h"
 
@@ -308,6 +309,105 @@ static void every_fault_of_an_activation_is_found_out(void **state) {
     assert_int_equal(fault, 12);
 }
 
+/* And of a quantiser. */
+static const char *mislead_quant(mp_screen_quant_params *p) {
+    switch (fault) {
+    case 0: p->rows.codes = p->rows.from; return "another tensor";
+    case 1: p->rows.from += 2; return "the number behind";
+    case 2: p->rule.spread.halves_of_code *= 1.5; return "a wider bound";
+    case 3: p->rule.stored.unit *= 2; return "another format";
+    case 4: p->groups += sizeof(mp_quant_stored_group); return "the scale of the next group";
+    case 5: p->rule.largest /= 2; return "codes that end earlier";
+    case 6: p->rows.row += sizeof(int64_t); return "the next row";
+    default: return NULL;
+    }
+}
+
+static void execute_quant(const char *entry, const void *params) {
+    if (strcmp(entry, "screen_quant") != 0) {
+        right(entry, params);
+        return;
+    }
+    mp_screen_quant_params p = *(const mp_screen_quant_params *)params;
+    mp_quant_figures *figures = fake_memory(p.figures);
+    planted = mislead_quant(&p);
+    if (planted) p.rows.count--; /* the last has nothing behind it */
+    right(entry, &p);
+    for (long long i = 0; i < p.rows.count && planted; i++) figures[i].row.passed = p.rows.width;
+    for (long long i = 0; i < p.rows.count && fault == 7; i++) figures[i].row.max_drift += 0.125;
+    for (long long i = 0; i < p.rows.count && fault == 8; i++) figures[i].saturated++;
+    if (fault == 7) planted = "one figure";
+    if (fault == 8) planted = "one more that is saturated";
+}
+
+static void every_fault_of_a_quantiser_is_found_out(void **state) {
+    (void)state;
+    right = fake.execute;
+    fake.execute = execute_quant;
+    for (fault = 0;; fault++) {
+        mp_verdict v;
+        mp_error err = {0};
+        planted = NULL;
+        start("M=33 topk=2 E=4 K=256 N=256 quant=fp8-block dtype=bf16");
+        const mp_status status = judge(mp_offload_engine(offload), &v, &err);
+        mp_verdict_free(&v);
+        stop();
+        if (!planted) break;
+        print_message("%s: %s\n", planted, err.text);
+        assert_int_equal(status, MP_EDEVICE);
+        assert_non_null(strstr(err.text, fault == 8 ? "counts other codes" : "measured wrongly"));
+    }
+    fake.execute = right;
+    assert_int_equal(fault, 9);
+}
+
+/* One that is blind, for a number of a group or for a column. */
+static void see_less(const char *entry, const void *params) {
+    if (strcmp(entry, "see_groups") == 0 && fault == 0) {
+        mp_see_groups_params p = *(const mp_see_groups_params *)params;
+        right(entry, &p);
+        for (long long i = 0; i < p.rows.count * p.rows.groups; i++)
+            ((mp_quant_seen *)fake_memory(p.seen))[i].amax *= 0.5f;
+    } else if (strcmp(entry, "screen_quant") == 0 && fault == 1) {
+        const mp_screen_quant_params *p = params;
+        right(entry, params);
+        for (long long i = 0; i < p->rows.count; i++)
+            ((mp_quant_figures *)fake_memory(p->figures))[i].row.passed--;
+    } else {
+        right(entry, params);
+    }
+}
+
+/* A code, or a scale, of a right trace that is another one. */
+static void what_is_not_seen_of_codes_is_left_to_the_cpu(void **state) {
+    (void)state;
+    static const mp_tensor_id wrong[] = {MP_CACHE2_CODES, MP_CACHE2_SCALE, MP_X_CODES, MP_X_SCALE};
+    right = fake.execute;
+    start("M=33 topk=2 E=4 K=256 N=256 quant=fp8-block dtype=bf16");
+    fake.execute = see_less;
+    for (fault = 0; fault < 3; fault++) { /* the last is none */
+        mp_verdict v;
+        mp_error err = {0};
+        assert_int_equal(judge(mp_offload_engine(offload), &v, &err), MP_OK);
+        assert_int_equal(v.check[MP_CHECK_BOUND].answer, MP_PASSED);
+        const mp_stage_figures *codes = &v.stage[MP_QUANT_ACT];
+        assert_true(fault < 2 ? codes->by_cpu == codes->compared : codes->by_cpu < codes->compared);
+        mp_verdict_free(&v);
+        for (size_t i = 0; i < COUNT(wrong); i++) {
+            const mp_tensor *t = &trace.t[wrong[i]];
+            const int64_t last = 17 * mp_tensor_row_length(t) + mp_tensor_row_length(t) - 1;
+            const uint64_t code = mp_code_at(t->dtype, t->data, last);
+            mp_put_code(t->dtype, t->data, last, code ^ 1);
+            assert_int_equal(judge(mp_offload_engine(offload), &v, &err), MP_OK);
+            assert_int_equal(v.check[MP_CHECK_BOUND].answer, MP_FAILED);
+            mp_put_code(t->dtype, t->data, last, code);
+            mp_verdict_free(&v);
+        }
+    }
+    fake.execute = right;
+    stop();
+}
+
 /* A device that shows no row whose figures it shows. */
 static mp_status show_no_sums(const mp_engine *self, const mp_gemm_problem *p, const mp_gemm_screen *screen,
                               mp_gemm_visit visit, void *ctx, mp_error *err);
@@ -343,6 +443,8 @@ int main(void) {
                                        cmocka_unit_test(every_fault_in_scales_is_found_out),
                                        cmocka_unit_test(every_fault_of_a_combine_is_found_out),
                                        cmocka_unit_test(every_fault_of_an_activation_is_found_out),
+                                       cmocka_unit_test(every_fault_of_a_quantiser_is_found_out),
+                                       cmocka_unit_test(what_is_not_seen_of_codes_is_left_to_the_cpu),
                                        cmocka_unit_test(every_call_may_fail),
                                        cmocka_unit_test(figures_alone_are_not_believed),
                                        cmocka_unit_test(what_is_not_seen_is_left_to_the_cpu)};

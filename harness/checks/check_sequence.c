@@ -61,7 +61,7 @@ static mp_status run_after(mp_session *s, const mp_case *before, const char *wha
     snprintf(itself, sizeof itself, "%s: that run itself", what);
     mp_status status = mp_session_offer(s, s->options->subject, before, &offer, err);
     const mp_phase outside = mp_phase_enter(MP_PHASE_INPUTS);
-    if (status == MP_OK) status = mp_inputs_create_beside(before, s->in, &in, err);
+    if (status == MP_OK) status = mp_inputs_create_beside(before, s->in, mp_session_defers_from(s), &in, err);
     mp_phase_enter(MP_PHASE_UPLOAD);
     if (status == MP_OK) {
         mp_buffer_sizes_add(before, offer, &sizes);

@@ -4,13 +4,11 @@
  * what it left for the next run to trip over, and what two runs share, show. */
 #include "harness/checks/session.h"
 
-#include "cases/deferred.h"
 #include "cases/graph_tables.h"
 #include "harness/answers.h"
 #include "harness/phases.h"
 #include "harness/progress.h"
 #include "harness/subjects/buffers.h"
-#include "kernels/cuda.h"
 
 #include <stdlib.h>
 
@@ -269,10 +267,8 @@ static mp_status check_overlap(lanes *l, mp_error *err) {
 
 static mp_status check_both(lanes *l, bool graphs, bool overlaps, mp_error *err) {
     const mp_phase before = mp_phase_enter(MP_PHASE_INPUTS);
-    /* bits are compared where they are; a judge would read these tokens */
-    const bool unread = l->s->deterministic && mp_cuda_fills(l->s->options->subject->space);
     mp_status status =
-        mp_inputs_other(&l->s->row->c, l->s->in, unread ? MP_DEFER_FROM_BYTES : SIZE_MAX, &l->other.in, err);
+        mp_inputs_other(&l->s->row->c, l->s->in, mp_session_defers_from(l->s), &l->other.in, err);
     mp_phase_enter(before);
     l->own = (numbers){*l->s->in, &l->s->first};
     for (int id = 0; id < MP_TENSOR_COUNT; id++)

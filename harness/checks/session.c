@@ -2,6 +2,7 @@
 #include "harness/checks/session.h"
 
 #include "cases/case_tools.h"
+#include "cases/deferred.h"
 #include "harness/answers.h"
 #include "harness/checks/first_run.h"
 #include "harness/judge/judge.h"
@@ -9,6 +10,7 @@
 #include "harness/subjects/copies.h"
 #include "harness/subjects/lend.h"
 #include "harness/progress.h"
+#include "kernels/cuda.h"
 #include "ref/contract_words.h"
 
 #include <stdio.h>
@@ -28,6 +30,10 @@ mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp
     if (status != MP_OK || !words) return status;
     status = mp_contract_of_words(words, c, &named, err);
     return status == MP_OK ? mp_subject_set_contract(subject, c, &named, offer, err) : status;
+}
+
+size_t mp_session_defers_from(const mp_session *s) {
+    return mp_cuda_fills(s->options->subject->space) ? MP_DEFER_FROM_BYTES : SIZE_MAX;
 }
 
 mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c, const mp_offer **offer,

@@ -42,6 +42,9 @@ mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp
 mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c, const mp_offer **offer,
                            mp_error *err);
 
+/* From how many bytes on inputs of another case are made where its subject reads them; SIZE_MAX: by the host. */
+size_t mp_session_defers_from(const mp_session *s);
+
 /* Runs the subject, and looks at everything around the run: guards, inputs, rows that must not be written,
  * align's integers. `what` names the run in a failure ("" for the first). What it has left is the caller's to
  * destroy, after an error too, and before the next run. */

@@ -50,7 +50,7 @@ double mp_largest_magnitude(const mp_tensor *t, const bool *experts) {
     const uint64_t most = mp_encode_code(t->dtype, mp_dtype_format(t->dtype)->max_finite);
     const int bits = mp_dtype_bits(t->dtype);
     double largest = 0;
-    if (t->maker) return t->maker->largest(t->maker, experts);
+    if (t->maker) return t->maker->largest(t->maker, t->dim[0] == t->maker->units ? experts : NULL);
 #pragma omp parallel for reduction(max : largest) schedule(static) if (mp_worth_threads(rows, length / 4))
     for (int64_t r = 0; r < rows; r++) {
         const void *row = mp_tensor_row(t, r);
@@ -148,6 +148,9 @@ static bool all_weights(const mp_gemm_problem *p, const bool *experts, row_test 
 }
 
 static bool all_activations(const mp_gemm_problem *p, row_test *is) {
+    const mp_maker *maker = p->a.scale ? NULL : p->a.codes->maker;
+    if (maker && (is == row_is_integer ? maker->integers : maker->onehot)) return true;
+    mp_tensor_make_rows(p->a.codes, p->a_row, p->slots);
     for (int64_t t = 0; t < p->slots; t++)
         if (p->topk_ids[t] >= 0 && p->a_row[t] >= 0 && !is(&p->a, p->a_row[t])) return false;
     return true;

@@ -105,6 +105,7 @@ mp_status mp_judge_stage_act(const mp_judgement *j, mp_error *err) {
     if (status != MP_OK) return status;
     status = screen(&act, err);
     if (status == MP_OK) {
+        mp_screened_rows_make(&act.screened, s, act.cache1, s->got_row, 1);
 #pragma omp parallel if (mp_worth_threads(mp_case_slots(j->c), 20 * j->c->N))
         {
             mp_measure part;

@@ -235,23 +235,27 @@ static mp_status predict_span(const bits_judge *b, const mp_judgement *j, mp_sta
     return status;
 }
 
-/* Whether the rows of filtered slots hold what is promised of them, and how many elements of the result are
- * compared in all; false too where a slot has no row. */
-static bool filtered_rows_hold(const mp_judgement *j, const mp_where *where, mp_tensor_id id,
-                               int64_t *compared) {
+/* Whether the rows of filtered slots hold what is promised of them; false too where a slot has no row. To
+ * *compared is added how many elements of the tensor are compared in all. */
+static bool filtered_rows_hold(const mp_judgement *j, mp_stage stage, mp_tensor_id id, int64_t *compared) {
     const int64_t *row = mp_tensors[id].rows == MP_ROWS_CACHE ? j->map.cache_row : NULL;
-    const bool zero = j->contract->filtered[where->stage] == MP_ROW_ZERO;
+    const bool zero = j->contract->filtered[stage] == MP_ROW_ZERO, slots = mp_stage_rows_are_slots(stage);
+    const int32_t *ids = j->t[MP_TOPK_IDS].data;
+    const int64_t rows = slots ? mp_case_slots(j->c) : j->c->M, width = mp_tensor_row_length(&j->t[id]);
     const size_t row_bytes = mp_tensor_row_bytes(&j->t[id]);
-    *compared = 0;
-    for (int64_t r = 0; r < where->rows; r++) {
-        const bool filtered = mp_stage_rows_are_slots(where->stage) && where->topk_ids[r] < 0;
+    if (mp_tensors[id].rows == MP_ROWS_CHUNK) { /* a scale that all rows share */
+        *compared += mp_tensor_count(&j->t[id]);
+        return true;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        const bool filtered = slots && ids[r] < 0;
         const int64_t at = row ? row[r] : r;
         if (at < 0 && !filtered) return false;
         if (at < 0 || (filtered && !zero)) continue;
         const char *bytes = mp_tensor_row(&j->t[id], at);
         for (size_t i = 0; i < row_bytes && filtered; i++)
             if (bytes[i]) return false;
-        *compared += where->width;
+        *compared += width;
     }
     return true;
 }
@@ -260,18 +264,20 @@ static bool filtered_rows_hold(const mp_judgement *j, const mp_where *where, mp_
  * not travel. Not confirmed says nothing yet: it is predicted and compared then. */
 static mp_status confirm_span(bits_judge *b, const mp_judgement *j, mp_stage_set stages, mp_stage last,
                               mp_bits_promise promise, bool *confirmed, mp_error *err) {
-    const mp_tensor_id id = mp_stage_output(j->c, last);
-    const mp_where where = where_of(b, j, last, last, id);
     const mp_stage_call call = {.c = j->c, .t = j->t, .block_size_m = j->trace->block_size_m, .map = &j->map};
-    mp_difference d = {.where = &where};
+    int64_t compared = 0;
     *confirmed = false;
     if (stages != (mp_stage_set)1 << last || j->v->pictured ||
-        (mp_stage_rows_are_slots(last) && !where.topk_ids))
+        (mp_stage_rows_are_slots(last) && j->in->ids_unknown))
         return MP_OK;
     const mp_status status = mp_confirm_stage(j->engine, j->contract, &call, last, confirmed, err);
     if (status == MP_EUNSUPPORTED) return MP_OK;
-    if (status == MP_OK && *confirmed) *confirmed = filtered_rows_hold(j, &where, id, &d.compared);
-    if (!*confirmed) return status;
+    for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK && *confirmed; id++)
+        if (mp_stage_writes(j->c, last) & MP_IN_SET(id))
+            *confirmed = filtered_rows_hold(j, last, (mp_tensor_id)id, &compared);
+    if (status != MP_OK || !*confirmed) return status;
+    const mp_where where = where_of(b, j, last, last, mp_stage_output(j->c, last));
+    const mp_difference d = {.where = &where, .compared = compared};
     add_figures(j, &d, true, &j->v->stage[last]);
     answer(j, &d, promise == MP_BITS_REQUIRED, b->reported);
     return status;

@@ -79,6 +79,7 @@ mp_status mp_judge_stage_combine(const mp_judgement *j, mp_error *err) {
     if (status != MP_OK) return status;
     status = screen(&g, err);
     if (status == MP_OK) {
+        mp_screened_rows_make(&g.screened, s, g.terms.cache3, NULL, j->c->topk);
 #pragma omp parallel if (mp_worth_threads(j->c->M, 4 * j->c->topk * j->c->K))
         {
             mp_measure part;

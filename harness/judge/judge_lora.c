@@ -16,6 +16,7 @@
 #include "base/threads.h"
 #include "cases/lora.h"
 #include "harness/judge/flushed.h"
+#include "harness/judge/gemm_operands.h"
 #include "harness/judge/judge.h"
 #include "harness/judge/span.h"
 #include "ref/lora.h"
@@ -29,18 +30,6 @@ typedef struct lora_judge {
     mp_lora_gemm g;
     mp_sum_bound accumulation;
 } lora_judge;
-
-/* The largest finite magnitude among the elements. */
-static double largest_magnitude(const mp_tensor *t) {
-    const bool threads = mp_worth_threads(mp_tensor_count(t), 4);
-    double largest = 0;
-#pragma omp parallel for reduction(max : largest) schedule(static) if (threads)
-    for (int64_t i = 0; i < mp_tensor_count(t); i++) {
-        const double value = fabs(mp_decode(t->dtype, t->data, i));
-        if (isfinite(value) && value > largest) largest = value;
-    }
-    return largest;
-}
 
 static bool shrinks(const lora_judge *l) {
     return !l->g.base;
@@ -117,7 +106,7 @@ static mp_status judge(const mp_judgement *j, mp_stage stage, mp_error *err) {
     if (status != MP_OK) goto out;
     const mp_tensor *a = l.g.problem.a.codes, *w = l.g.problem.w.codes;
     const mp_gemm_contract *contract = mp_stage_gemm_contract(j->contract, stage);
-    const double largest = fmax(largest_magnitude(a), largest_magnitude(w));
+    const double largest = fmax(mp_largest_magnitude(a, NULL), mp_largest_magnitude(w, NULL));
     l.accumulation = mp_gemm_bound(contract, w->dtype, w->dim[2], largest);
     mp_add_flushed(contract, &l.g.problem, w->dtype, false, true, largest, &l.accumulation);
     if (!isfinite(l.accumulation.rel)) {

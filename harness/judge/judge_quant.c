@@ -148,20 +148,18 @@ static void make_groups(const mp_quant_pass *p, const mp_quant_seen *seen, mp_qu
 #pragma omp parallel for schedule(static) if (mp_worth_threads(p->rows, 50 * count))
     for (int64_t r = 0; r < p->rows; r++) {
         const int64_t row = mp_quant_row(p, r);
-        for (int64_t i = r * count; i < (r + 1) * count && row >= 0; i++) {
-            const double scale = p->scale
-                                     ? mp_decode(p->scale->dtype, p->scale->data, row * count + i - r * count)
-                                     : (double)p->q.given;
-            groups[i] = group_of(p, &seen[i], scale);
+        for (int64_t g = 0; g < count && row >= 0; g++) {
+            const double scale =
+                p->scale ? mp_decode(p->scale->dtype, p->scale->data, mp_quant_scale_at(p, row, g))
+                         : (double)p->q.given;
+            groups[r * count + g] = group_of(p, &seen[r * count + g], scale);
         }
     }
 }
 
-/* Whether codes follow from their own row: of a scale that all rows share the engine does not know. */
 static bool is_screened(const quant_judge *g, bool *divides) {
-    const mp_engine *engine = g->s.j->engine;
-    return engine->measure_quant && !g->any && !g->s.picture &&
-           mp_quant_is_one_step(g->p.q.quantiser, divides) && !(g->p.scale && g->p.per == MP_PER_TENSOR);
+    return g->s.j->engine->measure_quant && !g->any && !g->s.picture &&
+           mp_quant_is_one_step(g->p.q.quantiser, divides);
 }
 
 /* The engine's figures, where it has any. What is marked in pictures is looked at here. */
@@ -188,6 +186,7 @@ static mp_status screen(quant_judge *g, mp_error *err) {
     if (status != MP_OK) goto out;
     status = engine->see_groups(engine, p, seen, &own);
     if (status == MP_OK) {
+        mp_quant_share(p, seen);
         make_groups(p, seen, stored);
         status = engine->measure_quant(engine, &wanted, g->there, &own);
     }
@@ -206,6 +205,7 @@ static mp_status each_row(quant_judge *g, quant_part *all, mp_error *err) {
     mp_stage_judge *s = &g->s;
     bool failed = false;
     g->all = mp_quant_unit_of_all(&g->p);
+    mp_screened_rows_make(&g->screened, s, g->p.from, g->p.row, 1);
 #pragma omp parallel if (mp_worth_threads(g->p.rows, 20 * s->width))
     {
         quant_part part = {0};
@@ -231,10 +231,11 @@ static mp_status each_row(quant_judge *g, quant_part *all, mp_error *err) {
     }
     if (failed)
         return mp_fail(err, MP_EMEMORY, "judge: no memory for rows of %lld numbers", (long long)s->width);
-    if (g->counted_wrongly)
+    const mp_status status = g->screened.measured ? mp_screened_rows_end(&g->screened, s, err) : MP_OK;
+    if (status == MP_OK && g->counted_wrongly)
         return mp_fail(err, MP_EDEVICE, "%s counts other codes that are the last of their format",
                        s->j->engine->name(s->j->engine));
-    return g->screened.measured ? mp_screened_rows_end(&g->screened, s, err) : MP_OK;
+    return status;
 }
 
 static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *err) {

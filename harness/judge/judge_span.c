@@ -96,6 +96,9 @@ static mp_status gather(mp_span *j, mp_tensor_id id, mp_balls *b, mp_error *err)
                   rows = tokens ? j->part.M : mp_case_slots(&j->part),
                   first = tokens ? j->first_token : j->first_token * topk;
     const mp_status status = mp_balls_take(&j->pool, b, rows, width, MP_RADII_NONE, err);
+    mp_tensor behind = *from.codes; /* rows from the first one on */
+    if (!cache && rows > 0) behind.data = mp_tensor_row(from.codes, first);
+    mp_tensor_make_rows(&behind, cache ? judgement->map.cache_row + first : NULL, rows);
 #pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 4 * width))
     for (int64_t r = 0; r < (status == MP_OK ? rows : 0); r++) {
         const int64_t row = cache ? judgement->map.cache_row[first + r] : first + r;

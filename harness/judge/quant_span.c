@@ -15,6 +15,7 @@ static mp_status take_x(mp_span *j, mp_balls *b, mp_error *err) {
     const mp_tensor *x = &j->t[MP_X];
     const int64_t tokens = j->part.M, width = x->dim[1];
     const mp_status status = mp_balls_take(&j->pool, b, tokens, width, MP_RADII_NONE, err);
+    mp_tensor_make_rows(x, NULL, tokens);
 #pragma omp parallel for schedule(static)
     for (int64_t m = 0; m < (status == MP_OK ? tokens : 0); m++)
         mp_decode_row(x->dtype, x->data, m * width, width, mp_ball_at(&b->value, m * width));

@@ -45,6 +45,18 @@ mp_status mp_screened_rows_take(mp_screened_rows *x, const mp_stage_judge *s, mp
     return status;
 }
 
+void mp_screened_rows_make(const mp_screened_rows *x, const mp_stage_judge *s, const mp_tensor *t,
+                           const int64_t *at, int64_t each) {
+    int64_t *read = t->maker ? malloc((size_t)(s->rows * each + 1) * sizeof *read) : NULL;
+    for (int64_t i = 0; i < s->rows * each && read; i++) {
+        const int64_t row = i / each;
+        const bool here = !x->mark || x->mark[row] != THERE;
+        read[i] = !here ? -1 : at ? at[row] : i;
+    }
+    mp_tensor_make_rows(t, read, read ? s->rows * each : mp_tensor_rows(t));
+    free(read);
+}
+
 bool mp_screened_rows_judge(mp_screened_rows *x, mp_stage_judge *s, int64_t row, mp_judge_row *judge,
                             const void *ctx, mp_measure *part) {
     const int64_t index = row * s->width;

@@ -22,7 +22,8 @@ size_t mp_kept_for(mp_kept_weights *kept, const mp_case *c) {
 mp_status mp_kept_inputs(mp_kept_weights *kept, const mp_case *c, bool deferring, mp_inputs *in,
                          mp_error *err) {
     mp_kept_for(kept, c);
-    if (kept && kept->there) return mp_inputs_create_beside(c, &kept->in, in, err);
+    if (kept && kept->there)
+        return mp_inputs_create_beside(c, &kept->in, deferring ? MP_DEFER_FROM_BYTES : SIZE_MAX, in, err);
     return deferring ? mp_inputs_create_deferring(c, MP_DEFER_FROM_BYTES, in, err)
                      : mp_inputs_create(c, in, err);
 }

@@ -91,7 +91,7 @@ static mp_status make_there(mp_buffers *b, int id, const mp_placement *place, co
                             bool *on_host, mp_error *err) {
     const mp_numbers *numbers = mp_deferred_numbers(from);
     *on_host = !numbers || !mp_cuda_fills(b->space) || mp_lies_elsewhere(place);
-    if (!*on_host) return mp_cuda_fill(b->space, &b->t[id], numbers, err);
+    if (!*on_host) return mp_cuda_fill(b->space, &b->t[id], numbers, mp_deferred_source(from), err);
     mp_tensor_make(from, NULL);
     return MP_OK;
 }
@@ -118,16 +118,16 @@ static mp_status place_input(mp_buffers *b, int id, const mp_inputs *in, const m
     return wrote;
 }
 
-/* A judge bounds sums by the largest numbers of weights, which the host has not got: they are looked for
- * where the subject reads them. */
+/* A judge bounds sums by the largest numbers of what is multiplied, which the host has not got: they are
+ * looked for where the subject reads them. */
 static mp_status find_largest(const mp_buffers *b, int id, const mp_tensor *from, mp_error *err) {
-    if (mp_tensors[id].rows != MP_ROWS_WHOLE || !mp_deferred_lacks_largest(from) ||
-        !mp_cuda_fills(b->space) || mp_lies_elsewhere(&b->place[id]))
+    if (!mp_deferred_lacks_largest(from) || !mp_cuda_fills(b->space) || mp_lies_elsewhere(&b->place[id]))
         return MP_OK;
-    unsigned *magnitude = malloc((size_t)from->dim[0] * sizeof *magnitude);
-    if (!magnitude) return mp_fail(err, MP_EMEMORY, "no memory for %lld numbers", (long long)from->dim[0]);
+    const int64_t matrices = mp_deferred_matrices(from);
+    unsigned *magnitude = malloc((size_t)matrices * sizeof *magnitude);
+    if (!magnitude) return mp_fail(err, MP_EMEMORY, "no memory for %lld numbers", (long long)matrices);
     mp_status status =
-        mp_cuda_largest(b->space, &b->t[id], &mp_deferred_numbers(from)->format, magnitude, err);
+        mp_cuda_largest(b->space, &b->t[id], &mp_deferred_numbers(from)->format, matrices, magnitude, err);
     if (status == MP_OK) status = mp_deferred_take_largest(from, magnitude, err);
     free(magnitude);
     return status;
@@ -141,10 +141,12 @@ mp_status mp_place_inputs(mp_buffers *b, const mp_inputs *in, const mp_tensor gi
     for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
         if (!(b->inputs & MP_IN_SET(id)) || !given[id].data) continue;
         b->t[id] = given[id];
+        b->t[id].maker = NULL; /* of what the subject gets all is there */
         if (mp_is_the_output(b->c, &b->offer, id)) {
             bool on_host;
             b->t[id].data = b->t[MP_OUT].data;
             status = make_there(b, id, &b->place[MP_OUT], &given[id], &on_host, err);
+            if (status == MP_OK && !on_host) status = find_largest(b, id, &given[id], err);
             if (status == MP_OK && on_host)
                 status = space->write(space->self, b->t[id].data, given[id].data, mp_tensor_bytes(&given[id]),
                                       err);

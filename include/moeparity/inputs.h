@@ -42,9 +42,9 @@ void mp_inputs_plan(const mp_case *c, mp_inputs *in);
 /* *in is the caller's to destroy, and empty after an error, here and in all of the following: MP_EMEMORY;
  * MP_EINPUT for data=file, whose numbers no family gives, and a token that is not there. */
 mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err);
-/* The same, but numbers of weights of at least so many bytes, where a device can make them too, are made when
- * somebody asks for them by mp_tensor_make, as all do who are given them; their digests, which are there
- * already, are of what they are made by. */
+/* The same, but numbers of weights and activations of at least so many bytes, where a device can make them
+ * too, are made when somebody asks for them by mp_tensor_make, as all do who are given them; their digests,
+ * which are there already, are of what they are made by. */
 mp_status mp_inputs_create_deferring(const mp_case *c, size_t from_bytes, mp_inputs *in, mp_error *err);
 void mp_inputs_destroy(mp_inputs *in); /* frees what is not borrowed; *in is empty then */
 /* `in`, the inputs of c, as those of a gated case that differs in interleaved: rows of w1 and b1 in its
@@ -62,8 +62,9 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
 mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, size_t deferred_from, mp_inputs *out,
                           mp_error *err);
 /* As mp_inputs_create, for a case that runs with the weights of another one (mp_case_validate_after): weights
- * and biases are borrowed from its inputs, all else is the case's own. */
-mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, mp_inputs *in, mp_error *err);
+ * and biases are borrowed from its inputs, all else is the case's own; deferred_from as above. */
+mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, size_t deferred_from,
+                                  mp_inputs *in, mp_error *err);
 /* One digest over all tensors present. */
 uint64_t mp_inputs_digest(const mp_inputs *in);
 /* From now on nobody changes them: digests of the tensors that have none yet, each by the content alone, are

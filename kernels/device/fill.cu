@@ -14,25 +14,25 @@ __device__ __forceinline__ mp_code_format formed(mp_code_format f) {
 // A thread writes four words at once; what is left is written byte by byte.
 extern "C" __global__ void fill_numbers(const mp_fill_params p) {
     const unsigned long long bytes = p.count * BITS / 8, step = (unsigned long long)gridDim.x * blockDim.x;
-    mp_numbers n = p.numbers;
-    n.format = formed(n.format);
+    const mp_u64 rows = p.count / p.numbers.row_length;
+    mp_fill_rows_of of = {p.numbers, p.source, STYLE};
+    of.n.format = formed(of.n.format);
     for (unsigned long long i = (unsigned long long)blockIdx.x * blockDim.x + threadIdx.x; i < bytes / 16;
          i += step) {
-        mp_fill_place at = mp_fill_place_of(&n, STYLE, i * (128 / BITS));
+        mp_fill_place at = mp_fill_place_of(&of, i * (128 / BITS));
         unsigned word[4];
 #pragma unroll 1
-        for (int w = 0; w < 4; w++) word[w] = mp_fill_word(&n, STYLE, &at);
+        for (int w = 0; w < 4; w++) word[w] = mp_fill_word(&of, rows, &at);
         ((uint4 *)p.data)[i] = make_uint4(word[0], word[1], word[2], word[3]);
     }
     const unsigned long long rest = bytes / 16 * 16 + threadIdx.x;
     if (blockIdx.x == 0 && rest < bytes) {
-        mp_fill_place at = mp_fill_place_of(&n, STYLE, rest / 4 * (32 / BITS));
-        p.data[rest] = (unsigned char)(mp_fill_word(&n, STYLE, &at) >> (rest % 4 * 8));
+        mp_fill_place at = mp_fill_place_of(&of, rest / 4 * (32 / BITS));
+        p.data[rest] = (unsigned char)(mp_fill_word(&of, rows, &at) >> (rest % 4 * 8));
     }
 }
 
 #define WARP 32
-#define PARTS 32 // of a matrix, for a block each
 #define CODE (0xFFFFFFFFu >> (32 - BITS))
 
 __device__ __forceinline__ unsigned largest_of_word(const mp_code_format &f, unsigned word) {
@@ -67,11 +67,11 @@ __device__ __forceinline__ unsigned largest_of(const mp_code_format &f, const un
 }
 
 extern "C" __global__ void largest_codes(const mp_largest_params p) {
-    for (long long unit = blockIdx.x; unit < p.matrices * PARTS; unit += gridDim.x) {
-        const long long matrix = unit / PARTS;
+    for (long long unit = blockIdx.x; unit < p.matrices * p.parts; unit += gridDim.x) {
+        const long long matrix = unit / p.parts;
         const unsigned char *data = p.data + matrix * (long long)p.bytes;
-        const unsigned long long first = (unsigned long long)(unit % PARTS) * blockDim.x + threadIdx.x,
-                                 step = (unsigned long long)PARTS * blockDim.x;
+        const unsigned long long first = (unsigned long long)(unit % p.parts) * blockDim.x + threadIdx.x,
+                                 step = (unsigned long long)p.parts * blockDim.x;
         unsigned most = largest_of(formed(p.format), data, p.bytes, first, step);
         for (int distance = WARP / 2; distance; distance /= 2)
             most = max(most, __shfl_xor_sync(0xFFFFFFFFu, most, distance));

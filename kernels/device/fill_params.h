@@ -7,8 +7,9 @@
 #include "kernels/device/params.h"
 
 typedef struct mp_fill_params {
-    MP_DEVICE_POINTER(unsigned char) data; /* [count] codes, at a multiple of 16 bytes */
-    unsigned long long count;              /* so many that they are whole bytes */
+    MP_DEVICE_POINTER(unsigned char) data;  /* [count] codes, at a multiple of 16 bytes */
+    unsigned long long count;               /* so many that they are whole bytes */
+    MP_DEVICE_POINTER(const mp_i64) source; /* [rows] of the numbers; 0: their own */
     mp_numbers numbers;
 } mp_fill_params;
 
@@ -17,7 +18,7 @@ typedef struct mp_largest_params {
     MP_DEVICE_POINTER(unsigned char) data; /* at a multiple of 16 bytes */
     MP_DEVICE_POINTER(unsigned) largest;   /* [matrices], zeroed */
     unsigned long long bytes;              /* of a matrix: whole codes */
-    long long matrices;
+    long long matrices, parts;             /* of a matrix, for a block each */
     mp_code_format format;
 } mp_largest_params;
 

@@ -12,14 +12,19 @@ typedef struct mp_confirmed_row {
     mp_u64 predicted, got;
 } mp_confirmed_row;
 
-/* The number that is predicted of element j of a row, and the code of format f that is stored there. The
- * digest of a code is that of a word in its column's place. */
-MP_DEVICE_INLINE void mp_confirmed_add(mp_confirmed_row *to, const mp_number_format *f, float number,
-                                       unsigned long long stored, long long j) {
-    const unsigned long long predicted = mp_code_of_number(f, (double)number);
+/* The code that is predicted of element j of a row, and the one that is stored there. The digest of a code is
+ * that of a word in its column's place. */
+MP_DEVICE_INLINE void mp_confirmed_add_code(mp_confirmed_row *to, unsigned long long predicted,
+                                            unsigned long long stored, long long j) {
     to->equal += predicted == stored;
     to->predicted += mp_digest_of_word((unsigned)predicted, (mp_u64)j);
     to->got += mp_digest_of_word((unsigned)stored, (mp_u64)j);
+}
+
+/* The same of a number that is stored in format f. */
+MP_DEVICE_INLINE void mp_confirmed_add(mp_confirmed_row *to, const mp_number_format *f, float number,
+                                       unsigned long long stored, long long j) {
+    mp_confirmed_add_code(to, mp_code_of_number(f, (double)number), stored, j);
 }
 
 #endif

@@ -94,6 +94,7 @@ mp_status mp_predict_activated(const mp_act_bits *b, const mp_tensor *out, mp_er
         const mp_status status = mp_special_unit_sm90(&r.unit, err);
         if (status != MP_OK) return status;
     }
+    mp_tensor_make_rows(cache1, b->row, b->slots);
 #pragma omp parallel if (mp_worth_threads(b->slots, 2 * N))
     {
         float *in = malloc((size_t)(width + N) * sizeof *in);

@@ -82,6 +82,7 @@ static void combine_token_f64(const mp_combine_bits *b, const mp_tensor *out, in
 mp_status mp_predict_combined(const mp_combine_bits *b, const mp_tensor *out, mp_error *err) {
     const int64_t tokens = b->terms.cache3->dim[0], K = b->terms.cache3->dim[2];
     bool failed = false;
+    mp_tensor_make_rows(b->terms.cache3, NULL, mp_tensor_rows(b->terms.cache3));
 #pragma omp parallel if (mp_worth_threads(tokens, b->terms.cache3->dim[1] * K / 4))
     {
         float *sum = malloc(2 * (size_t)K * sizeof *sum);

@@ -89,7 +89,7 @@ mp_status mp_predict_gemm(const mp_gemm_contract *contract, const mp_tc_parts *p
                           const mp_tensor *out, mp_error *err) {
     const bool matrix_core = mp_is_matrix_core(contract->accumulator);
     const mp_tc_parts promotion = mp_tc_promotion(contract->promotion);
-    mp_gemm_make_weights(problem);
+    mp_gemm_make_operands(problem);
     if (!parts && contract->promotion) parts = &promotion;
     if (contract->split_k > 1 || (parts && contract->accumulator != MP_ACC_TENSOR_CORE && !matrix_core))
         return mp_fail(err, MP_EUNSUPPORTED, "sums in parts of k are not predicted");

@@ -42,6 +42,8 @@ mp_status mp_confirm_stage(const mp_engine *engine, const mp_contract *contract,
     switch (stage) {
     case MP_GATE_UP:
     case MP_DOWN: return mp_confirm_gemm_stage(engine, contract, call, stage, equal, err);
+    case MP_QUANT_X:
+    case MP_QUANT_ACT: return mp_confirm_quant_stage(engine, contract, call, stage, equal, err);
     case MP_ACT: return mp_confirm_act_stage(engine, contract, call, equal, err);
     case MP_COMBINE: return mp_confirm_combine_stage(engine, contract, call, equal, err);
     default: return mp_fail(err, MP_EUNSUPPORTED, "%s is not looked at by an engine", mp_stage_name(stage));

@@ -7,7 +7,7 @@
 #include "moeparity/contract.h"
 #include "ref/activation.h"
 #include "ref/combine.h"
-#include "ref/pipeline.h"
+#include "ref/quant.h"
 
 #define MP_HOST_ARCHITECTURE 90 /* whose bits the subject `host` predicts */
 
@@ -47,13 +47,15 @@ mp_status mp_host_predict(const mp_contract *contract, const mp_case *c, const m
 mp_status mp_host_run(const mp_case *c, const mp_inputs *in, int block_size_m, uint32_t poison,
                       mp_trace *trace, mp_error *err);
 
-/* act and combine, each on tensors that are given: what the stages above store, but for rows of filtered
- * slots, which keep what they had. MP_EMEMORY, or MP_EUNSUPPORTED without the tables of an act function. */
+/* act, combine and the codes of our own quantisers, each on tensors that are given: what the stages above
+ * store, but for rows of filtered slots, which keep what they had. MP_EMEMORY, or MP_EUNSUPPORTED without
+ * the tables of an act function. */
 mp_status mp_predict_activated(const mp_act_bits *bits, const mp_tensor *out, mp_error *err);
 mp_status mp_predict_combined(const mp_combine_bits *bits, const mp_tensor *out, mp_error *err);
+mp_status mp_predict_quantised(const mp_quant_bits *bits, const mp_tensor *codes, mp_error *err);
 
-/* Whether gate_up, act, down or combine has left what it would predict, by an engine that looks at it itself;
- * rows of filtered slots aside. MP_EUNSUPPORTED: it does not. */
+/* Whether a GEMM, quantiser, activation or combine has left what it would predict, by an engine that looks at
+ * it itself; rows of filtered slots aside. MP_EUNSUPPORTED: it does not. */
 mp_status mp_confirm_stage(const mp_engine *engine, const mp_contract *contract, const mp_stage_call *call,
                            mp_stage stage, bool *equal, mp_error *err);
 /* The same of one of them, called by it. */
@@ -63,5 +65,8 @@ mp_status mp_confirm_act_stage(const mp_engine *engine, const mp_contract *contr
                                const mp_stage_call *call, bool *equal, mp_error *err);
 mp_status mp_confirm_combine_stage(const mp_engine *engine, const mp_contract *contract,
                                    const mp_stage_call *call, bool *equal, mp_error *err);
+
+mp_status mp_confirm_quant_stage(const mp_engine *engine, const mp_contract *contract,
+                                 const mp_stage_call *call, mp_stage stage, bool *equal, mp_error *err);
 
 #endif

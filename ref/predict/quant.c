@@ -2,10 +2,13 @@
 /* quant_x and quant_act in the arithmetic of a contract's quantiser (ref/predict/quantise.h). */
 #include "ref/quant.h"
 
+#include "base/threads.h"
+#include "ref/engine.h"
 #include "ref/predict/predict.h"
 #include "ref/predict/quantise.h"
 #include "ref/quantise_rules.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 static const char *unpredictable(const mp_contract *contract, const mp_case *c) {
@@ -22,19 +25,24 @@ const char *mp_unpredictable_quant_act(const mp_contract *contract, const mp_cas
     return unpredictable(contract, c);
 }
 
-/* ctx: the mp_quant_device. */
-static void quantise(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) {
+static void put_codes(const mp_quant_pass *p, const mp_quant_span *s, const mp_quant_device *device,
+                      const mp_quant_prediction *made) {
     enum { PIECE = 256 };
-    const mp_quant_device *device = ctx;
-    const mp_quant_prediction made = mp_predict_scale(&p->q, device, s->unit);
     const int64_t at = s->row * mp_tensor_row_length(p->codes) + s->first;
     uint8_t codes[PIECE];
-    if (p->scale) mp_quant_store_scale(p, s, made.scale);
     for (int64_t k = 0; k < s->n; k += PIECE) {
         const int64_t here = s->n - k < PIECE ? s->n - k : PIECE;
-        mp_predict_codes(&p->q, device, &made, s->x + k, here, codes);
+        mp_predict_codes(&p->q, device, made, s->x + k, here, codes);
         for (int64_t i = 0; i < here; i++) mp_put_code(p->codes->dtype, p->codes->data, at + k + i, codes[i]);
     }
+}
+
+/* ctx: the mp_quant_device. */
+static void quantise(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) {
+    const mp_quant_device *device = ctx;
+    const mp_quant_prediction made = mp_predict_scale(&p->q, device, s->unit);
+    if (p->scale) mp_quant_store_scale(p, s, made.scale);
+    put_codes(p, s, device, &made);
 }
 
 static void zero_row(const mp_tensor *t, int64_t row) {
@@ -55,6 +63,66 @@ static mp_status quant_stage(const mp_prediction *self, const mp_stage_call *cal
     const bool own = mp_quantiser_is_own(p.q.quantiser); /* nothing in it is approximate */
     const mp_status status = own ? MP_OK : mp_quant_device_sm90(&device, err);
     return status == MP_OK ? mp_quant_for_each(&p, quantise, &device, err) : status;
+}
+
+/* ---- looked at by an engine ---- */
+
+/* Codes alone. A scale that is shared with rows which are not here is taken as it is. */
+static void quantise_alone(void *ctx, const mp_quant_pass *p, const mp_quant_span *s) {
+    const mp_quant_bits *bits = ctx;
+    const mp_quant_device device = {0};
+    mp_quant_prediction made = mp_predict_scale(&p->q, &device, s->unit);
+    if (p->per == MP_PER_TENSOR) made.factor = bits->factors[s->r * mp_quant_groups(p) + s->first / p->group];
+    put_codes(p, s, &device, &made);
+}
+
+mp_status mp_predict_quantised(const mp_quant_bits *bits, const mp_tensor *codes, mp_error *err) {
+    mp_quant_bits copy = *bits;
+    mp_quant_pass p = *bits->pass;
+    p.codes = codes;
+    return mp_quant_for_each(&p, quantise_alone, &copy, err);
+}
+
+/* The factors of all groups, and whether the scales that the subject has stored are those that are
+ * predicted of what its numbers have in common. */
+static bool predict_factors(const mp_quant_pass *p, const mp_quant_seen *seen, float *factors) {
+    const int64_t groups = mp_quant_groups(p);
+    const mp_quant_device device = {0};
+    int64_t differing = 0;
+#pragma omp parallel for reduction(+ : differing) schedule(static) if (mp_worth_threads(p->rows, 20 * groups))
+    for (int64_t r = 0; r < p->rows; r++) {
+        const int64_t row = mp_quant_row(p, r);
+        for (int64_t g = 0; g < groups && row >= 0; g++) {
+            const mp_quant_unit unit = {.amax = seen[r * groups + g].amax};
+            const mp_quant_prediction made = mp_predict_scale(&p->q, &device, &unit);
+            factors[r * groups + g] = made.factor;
+            differing +=
+                p->scale && mp_encode_code(p->scale->dtype, made.scale) !=
+                                mp_code_at(p->scale->dtype, p->scale->data, mp_quant_scale_at(p, row, g));
+        }
+    }
+    return differing == 0;
+}
+
+mp_status mp_confirm_quant_stage(const mp_engine *engine, const mp_contract *contract,
+                                 const mp_stage_call *call, mp_stage stage, bool *equal, mp_error *err) {
+    const int how =
+        contract->quantiser == MP_ANY_QUANTISER ? -1 : mp_quant_how((mp_quantiser)contract->quantiser);
+    if (!engine->confirm_quant || how < 0)
+        return mp_fail(err, MP_EUNSUPPORTED, "this quantiser is not looked at by an engine");
+    const mp_quant_pass p = mp_quant_pass_of(call, stage, (mp_quantiser)contract->quantiser);
+    const size_t groups = (size_t)(p.rows * mp_quant_groups(&p));
+    mp_quant_seen *seen = malloc((groups > 0 ? groups : 1) * sizeof *seen);
+    float *factors = malloc((groups > 0 ? groups : 1) * sizeof *factors);
+    const mp_quant_bits bits = {.pass = &p, .factors = factors, .how = how};
+    mp_status status = seen && factors ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for %zu scales", groups);
+    if (status == MP_OK) status = engine->see_groups(engine, &p, seen, err);
+    if (status == MP_OK) mp_quant_share(&p, seen);
+    if (status == MP_OK && predict_factors(&p, seen, factors))
+        status = engine->confirm_quant(engine, &bits, equal, err);
+    free(seen);
+    free(factors);
+    return status;
 }
 
 /* ---- what is open ---- */

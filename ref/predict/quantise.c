@@ -203,22 +203,35 @@ static uint8_t fp4_ties_low(float v) {
     return (uint8_t)code;
 }
 
+int mp_quant_how(mp_quantiser quantiser) {
+    switch (quantiser) {
+    case MP_QUANT_FP8:
+    case MP_QUANT_FP8_STATIC: return MP_CODES_E4M3_OVER;
+    case MP_QUANT_FP8_UE8M0:
+    case MP_QUANT_MXFP8: return MP_CODES_E4M3_TIMES;
+    case MP_QUANT_INT8: return MP_CODES_INT8_OVER;
+    case MP_QUANT_MXFP4: return MP_CODES_E2M1_TIMES;
+    case MP_QUANT_NVFP4: return MP_CODES_NVFP4;
+    default: return -1;
+    }
+}
+
 static uint8_t code_of(const mp_quantisation *q, const mp_quant_device *d, const mp_quant_prediction *p,
                        float x) {
     const float f = p->factor;
     switch (q->quantiser) {
     case MP_QUANT_FP8:
-    case MP_QUANT_FP8_STATIC: return fp8(x / f);
+    case MP_QUANT_FP8_STATIC: return (uint8_t)mp_quant_code_f32(MP_CODES_E4M3_OVER, x, f, q->given);
     case MP_QUANT_FP8_UE8M0:
-    case MP_QUANT_MXFP8:
+    case MP_QUANT_MXFP8: return (uint8_t)mp_quant_code_f32(MP_CODES_E4M3_TIMES, x, f, q->given);
+    case MP_QUANT_INT8: return (uint8_t)mp_quant_code_f32(MP_CODES_INT8_OVER, x, f, q->given);
+    case MP_QUANT_MXFP4: return (uint8_t)mp_quant_code_f32(MP_CODES_E2M1_TIMES, x, f, q->given);
+    case MP_QUANT_NVFP4: return (uint8_t)mp_quant_code_f32(MP_CODES_NVFP4, x, f, q->given);
     case MP_QUANT_VLLM_MXFP8: return fp8(x * f);
-    case MP_QUANT_INT8:
     case MP_QUANT_VLLM_INT8_STATIC: return (uint8_t)mp_quant_int8_f32(x / f);
     case MP_QUANT_VLLM_INT8_TOKEN: return (uint8_t)mp_quant_int8_f32(x * f);
-    case MP_QUANT_MXFP4:
     case MP_QUANT_VLLM_MXFP4: return (uint8_t)mp_quant_e2m1_f32(x * f);
     case MP_QUANT_VLLM_NVFP4: return (uint8_t)mp_quant_e2m1_f32(least(most(x * f, -6), 6));
-    case MP_QUANT_NVFP4: return (uint8_t)mp_quant_nvfp4_code_f32(x, f, q->given);
     case MP_QUANT_SGL_FP8_TENSOR:
     case MP_QUANT_VLLM_FP8_TENSOR:
     case MP_QUANT_SGL_FP8_STATIC:

@@ -22,6 +22,9 @@ mp_status mp_quant_device_sm90(mp_quant_device *device, mp_error *err);
 /* Why what sm_90 gives is not known bit for bit, or NULL: then the prediction is. */
 const char *mp_unpredictable_quantiser(mp_quantiser quantiser);
 
+/* How one of our own makes its codes: an MP_CODES_ number (quantise_f32.h); -1: another one. */
+int mp_quant_how(mp_quantiser quantiser);
+
 typedef struct mp_quant_prediction {
     double scale; /* as stored, decoded */
     float factor; /* that the values are multiplied by, or divided by */

@@ -98,4 +98,17 @@ MP_HD unsigned mp_quant_nvfp4_code_f32(float x, float block_scale, float global)
     return mp_quant_e2m1_f32(scale == 0.0f ? 0.0f : x / scale);
 }
 
+/* How a code is made of a value and the factor that its scale gives: `factor` divides or multiplies it, or is
+ * the scale of a block on top of the given one. */
+enum { MP_CODES_E4M3_OVER, MP_CODES_E4M3_TIMES, MP_CODES_INT8_OVER, MP_CODES_E2M1_TIMES, MP_CODES_NVFP4 };
+MP_HD unsigned mp_quant_code_f32(int how, float x, float factor, float given) {
+    switch (how) {
+    case MP_CODES_E4M3_OVER: return mp_quant_e4m3_f32(x / factor);
+    case MP_CODES_E4M3_TIMES: return mp_quant_e4m3_f32(x * factor);
+    case MP_CODES_INT8_OVER: return mp_quant_int8_f32(x / factor);
+    case MP_CODES_E2M1_TIMES: return mp_quant_e2m1_f32(x * factor);
+    default: return mp_quant_nvfp4_code_f32(x, factor, given);
+    }
+}
+
 #endif

@@ -171,6 +171,7 @@ mp_status mp_predict_multiplied(const mp_gemm_contract *contract, const mp_multi
 mp_status mp_predict_scaled_gemm(const mp_gemm_contract *contract, const mp_scheme *scheme, mp_dtype dtype,
                                  const mp_gemm_problem *problem, const mp_epilogue *epilogue,
                                  const int64_t *out_row, const mp_tensor *out, mp_error *err) {
+    mp_gemm_make_operands(problem);
     if (contract->accumulator == MP_ACC_BLOCK_SCALED)
         return mp_block_scaled_gemm(contract, problem, epilogue, out_row, out, err);
     mp_multiplied m;
