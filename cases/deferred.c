@@ -207,13 +207,14 @@ bool mp_defers_selection(const mp_tensor *from, size_t bytes) {
     return d && bytes >= d->from_bytes;
 }
 
-mp_status mp_defer_selection(const mp_tensor *from, const int64_t *entries, mp_tensor *t, mp_error *err) {
+mp_status mp_defer_selection(const mp_tensor *from, const int64_t *tokens, int64_t each, mp_tensor *t,
+                             mp_error *err) {
     const deferred *d = of(from);
-    const int64_t rows = mp_tensor_rows(t), each = mp_tensor_rows(from) / from->dim[0];
+    const int64_t rows = mp_tensor_rows(t);
     int64_t *source = malloc((size_t)rows * sizeof *source);
     if (!source) return mp_fail(err, MP_EMEMORY, "no memory to choose %lld rows", (long long)rows);
     for (int64_t r = 0; r < rows; r++) {
-        const int64_t row = entries[r / each] * each + r % each;
+        const int64_t row = tokens[r / each] * each + r % each;
         source[r] = d->source ? d->source[row] : row;
     }
     return defer((deferred){.numbers = d->numbers, .source = source, .from_bytes = d->from_bytes}, d->id, t,

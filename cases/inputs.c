@@ -190,8 +190,8 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
         }
         const size_t token_bytes = mp_token_bytes(c, from);
         out->t[id].dim[0] = c->M > 0 ? from->dim[0] / c->M * count : 0; /* no row is left to choose */
-        if (count > 0 && from->dim[0] == c->M && mp_defers_selection(from, mp_tensor_bytes(&out->t[id]))) {
-            status = mp_defer_selection(from, rows, &out->t[id], err);
+        if (count > 0 && mp_defers_selection(from, mp_tensor_bytes(&out->t[id]))) {
+            status = mp_defer_selection(from, rows, mp_tensor_rows(from) / c->M, &out->t[id], err);
             continue;
         }
         status = mp_tensor_alloc_unfilled(&out->t[id], err);

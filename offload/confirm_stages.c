@@ -190,6 +190,7 @@ static mp_status take_quantised(const mp_quant_bits *b, sample *s, mp_error *err
     s->quant.pass = &s->pass;
     s->again.quant = &s->quant;
     mp_status status = MP_OK;
+    make_rows(s, p->from, p->row, 1);
     MP_DO(take_rows(s, p->from->data, p->row, mp_tensor_row_bytes(p->from), &s->read.data, err));
     MP_DO(take_rows(s, b->factors, NULL, groups * sizeof *b->factors, &s->factors, err));
     s->quant.factors = s->factors;

@@ -17,6 +17,8 @@ static void usage_errors(void **state) {
     expect(
         "moeparity run ok.yaml --subject nope", 2, "",
         "moeparity: unknown subject 'nope': expected ref, host, cuda, auto, plugin:PATH or worker:COMMAND");
+    expect("moeparity run ok.yaml --subject ./mine.so", 2, "",
+           "plugin:PATH or worker:COMMAND, as plugin:./mine.so\n");
     expect("moeparity run ok.yaml --subject host --against nope", 2, "", "moeparity: unknown subject 'nope'");
     expect("moeparity run ok.yaml --tier huge", 2, "",
            "moeparity: --tier huge: expected smoke, ci or full\n");
