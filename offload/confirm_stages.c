@@ -218,7 +218,7 @@ static mp_status take(const question *q, sample *s, mp_error *err) {
 }
 
 static bool is_left_out(const question *q, int64_t row) {
-    return q->ids && q->ids[row] < 0;
+    return (q->ids && q->ids[row] < 0) || (q->at && q->at[row] < 0);
 }
 
 /* All rows that are not left out have n equal codes. */

@@ -53,9 +53,8 @@ out:
 }
 
 mp_status mp_offload_bring_quant(mp_offload *o, const mp_quant_pass *p, mp_quant_rows *rows, mp_error *err) {
-    int64_t *row = malloc((size_t)p->rows * sizeof *row);
-    mp_status status =
-        row ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for places of %lld rows", (long long)p->rows);
+    int64_t *row = NULL;
+    mp_status status = mp_quant_places(p, &row, err);
     *rows = (mp_quant_rows){.from_format = mp_describe_format(p->from->dtype),
                             .code_format = mp_describe_format(p->codes->dtype),
                             .count = p->rows,
@@ -63,7 +62,6 @@ mp_status mp_offload_bring_quant(mp_offload *o, const mp_quant_pass *p, mp_quant
                             .group = p->group,
                             .groups = mp_quant_groups(p)};
     MP_DO(status);
-    for (int64_t r = 0; r < p->rows; r++) row[r] = mp_quant_row(p, r);
     MP_DO(mp_offload_bring(o, p->from, MP_SCRATCH_A, &rows->from, err));
     MP_DO(mp_offload_bring(o, p->codes, MP_SCRATCH_GOT, &rows->codes, err));
     MP_DO(mp_offload_bring_bytes(o, row, p->rows * 8, MP_SCRATCH_ROWS, &rows->row, err));

@@ -66,6 +66,24 @@ void mp_quant_share(const mp_quant_pass *p, mp_quant_seen *seen) {
     for (int64_t i = 0; i < p->rows * groups; i++) seen[i] = all;
 }
 
+mp_status mp_quant_places(const mp_quant_pass *p, int64_t **places, mp_error *err) {
+    *places = malloc((size_t)(p->rows > 0 ? p->rows : 1) * sizeof **places);
+    if (!*places) return mp_fail(err, MP_EMEMORY, "no memory for places of %lld rows", (long long)p->rows);
+    for (int64_t r = 0; r < p->rows; r++) (*places)[r] = mp_quant_row(p, r);
+    return MP_OK;
+}
+
+mp_quant_pass mp_quant_part(const mp_quant_pass *p, const int64_t *places, int64_t first) {
+    enum { MOST_GROUPS = 1 << 22 };
+    const int64_t groups = mp_quant_groups(p), rest = p->rows - first,
+                  most = groups < MOST_GROUPS ? MOST_GROUPS / groups : 1;
+    mp_quant_pass part = *p;
+    part.rows = p->per == MP_PER_TENSOR || rest < most ? rest : most;
+    part.row = places + first;
+    part.topk_ids = NULL;
+    return part;
+}
+
 void mp_quant_for_row(const mp_quant_pass *p, const mp_quant_unit *all, int64_t r, float *x,
                       mp_quant_visit *visit, void *ctx) {
     const int64_t width = mp_tensor_row_length(p->from), groups = mp_quant_groups(p),

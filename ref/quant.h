@@ -56,6 +56,12 @@ static inline int64_t mp_quant_scale_at(const mp_quant_pass *p, int64_t row, int
 /* Of what was seen of groups [rows, groups of a row]: where all share a scale each has what all have. */
 void mp_quant_share(const mp_quant_pass *p, mp_quant_seen *seen);
 
+/* Where the rows of a pass lie, [rows], as mp_quant_row; freed by the caller. MP_EMEMORY. */
+mp_status mp_quant_places(const mp_quant_pass *p, int64_t **places, mp_error *err);
+/* Rows from `first` on, so many that what is kept of their groups stays small; all where they share a scale.
+ * Its rows are those of the places, which it points into. */
+mp_quant_pass mp_quant_part(const mp_quant_pass *p, const int64_t *places, int64_t first);
+
 /* Stored codes that an engine is to measure by itself: in the order of rows, [rows, groups of a row]. Of each
  * row what measured.h says of its codes, of which `passed` are plain, of a plain group, the code that its
  * factor gives, and within their bound; of a row that lies nowhere none. */

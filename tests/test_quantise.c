@@ -3,6 +3,7 @@
 #include "quantise_support.h"
 #include "ref/predict/quantise.h"
 #include "ref/predict/quantise_f32.h"
+#include "ref/quant.h"
 
 typedef struct made {
     mp_quantisation q;
@@ -321,6 +322,37 @@ static void a_code_fits_a_range(void **state) {
     assert_false(mp_quant_code_fits(MP_I8, 0xFD, 0xFE, 0));
 }
 
+/* Parts of a pass have each row once, with its place; where all rows share a scale there is one part. */
+static void parts_have_every_row_once(void **state) {
+    (void)state;
+    enum { ROWS = 11 };
+    const mp_tensor wide = mp_tensor_shape(MP_BF16, 2, ROWS, (int64_t)1 << 20, 1);
+    static const int32_t ids[ROWS] = {0, -1, 0, 0, -1, -1, 2, 3, 0, -1, 1};
+    int64_t row[ROWS], *places;
+    mp_error err = {0};
+    for (int r = 0; r < ROWS; r++) row[r] = 100 + r;
+    for (int shared = 0; shared < 2; shared++) {
+        const mp_quant_pass p = {.from = &wide,
+                                 .rows = ROWS,
+                                 .row = row,
+                                 .topk_ids = ids,
+                                 .per = shared ? MP_PER_TENSOR : MP_PER_GROUP,
+                                 .group = 1};
+        int64_t first = 0, parts = 0;
+        assert_int_equal(mp_quant_places(&p, &places, &err), MP_OK);
+        for (; first < ROWS; parts++) {
+            const mp_quant_pass part = mp_quant_part(&p, places, first);
+            assert_in_range(part.rows, 1, ROWS - first);
+            for (int64_t r = 0; r < part.rows; r++)
+                assert_true(mp_quant_row(&part, r) == (ids[first + r] < 0 ? -1 : 100 + first + r));
+            first += part.rows;
+        }
+        assert_int_equal(first, ROWS);
+        assert_int_equal(parts, shared ? 1 : 3);
+        free(places);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_quantisers_have_the_bits_of_their_float32),
@@ -332,6 +364,7 @@ int main(void) {
         cmocka_unit_test(the_order_of_values_is_nothing),
         cmocka_unit_test(the_bound_holds_and_is_nearly_reached),
         cmocka_unit_test(a_code_fits_a_range),
+        cmocka_unit_test(parts_have_every_row_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

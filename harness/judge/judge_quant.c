@@ -162,13 +162,11 @@ static bool is_screened(const quant_judge *g, bool *divides) {
            mp_quant_is_one_step(g->p.q.quantiser, divides);
 }
 
-/* The engine's figures, where it has any. What is marked in pictures is looked at here. */
-static mp_status screen(quant_judge *g, mp_error *err) {
+/* The engine's figures of some rows. */
+static mp_status screen_part(const quant_judge *g, const mp_quant_pass *p, bool divides,
+                             mp_quant_figures *figures, mp_error *err) {
     const mp_engine *engine = g->s.j->engine;
-    const mp_quant_pass *p = &g->p;
-    const size_t rows = (size_t)p->rows, groups = rows * (size_t)mp_quant_groups(p);
-    bool divides;
-    if (rows == 0 || !is_screened(g, &divides)) return MP_OK;
+    const size_t groups = (size_t)(p->rows * mp_quant_groups(p));
     mp_quant_seen *seen = malloc(groups * sizeof *seen);
     mp_quant_stored_group *stored = malloc(groups * sizeof *stored);
     mp_quant_screen wanted = {.pass = p,
@@ -177,25 +175,41 @@ static mp_status screen(quant_judge *g, mp_error *err) {
                                        .stored = mp_stored_as(p->codes->dtype, false),
                                        .largest = mp_dtype_format(p->codes->dtype)->max_finite,
                                        .divides = divides}};
-    mp_error own = {0};
     wanted.rule.stored.large = (double)INFINITY; /* codes are held within their range */
-    g->there = malloc(rows * sizeof *g->there);
-    mp_status status = mp_screened_rows_alloc(&g->screened, &g->s, err);
-    if (status == MP_OK && !(seen && stored && g->there))
-        status = mp_fail(err, MP_EMEMORY, "judge: no memory for groups of %zu rows", rows);
-    if (status != MP_OK) goto out;
-    status = engine->see_groups(engine, p, seen, &own);
+    mp_status status =
+        seen && stored ? MP_OK : mp_fail(err, MP_EMEMORY, "judge: no memory for %zu groups", groups);
+    if (status == MP_OK) status = engine->see_groups(engine, p, seen, err);
     if (status == MP_OK) {
         mp_quant_share(p, seen);
         make_groups(p, seen, stored);
-        status = engine->measure_quant(engine, &wanted, g->there, &own);
+        status = engine->measure_quant(engine, &wanted, figures, err);
     }
-    for (size_t r = 0; r < rows && status == MP_OK; r++) g->screened.figures[r] = g->there[r].row;
-    status = mp_screened_rows_take(&g->screened, &g->s, status, (uint64_t)g->s.j->c->seed, &own, err);
-out:
     free(seen);
     free(stored);
     return status;
+}
+
+/* The engine's figures, where it has any. What is marked in pictures is looked at here. */
+static mp_status screen(quant_judge *g, mp_error *err) {
+    const mp_quant_pass *p = &g->p;
+    mp_error own = {0};
+    int64_t *places = NULL;
+    bool divides;
+    if (p->rows == 0 || !is_screened(g, &divides)) return MP_OK;
+    g->there = malloc((size_t)p->rows * sizeof *g->there);
+    mp_status status = mp_screened_rows_alloc(&g->screened, &g->s, err);
+    if (status == MP_OK && !g->there)
+        status = mp_fail(err, MP_EMEMORY, "judge: no memory for figures of %lld rows", (long long)p->rows);
+    if (status == MP_OK) status = mp_quant_places(p, &places, err);
+    if (status != MP_OK) return status;
+    for (int64_t first = 0; first < p->rows && status == MP_OK;) {
+        const mp_quant_pass part = mp_quant_part(p, places, first);
+        status = screen_part(g, &part, divides, g->there + first, &own);
+        first += part.rows;
+    }
+    for (int64_t r = 0; r < p->rows && status == MP_OK; r++) g->screened.figures[r] = g->there[r].row;
+    free(places);
+    return mp_screened_rows_take(&g->screened, &g->s, status, (uint64_t)g->s.j->c->seed, &own, err);
 }
 
 /* ---- all of it ---- */

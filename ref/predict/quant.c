@@ -104,6 +104,24 @@ static bool predict_factors(const mp_quant_pass *p, const mp_quant_seen *seen, f
     return differing == 0;
 }
 
+/* Some rows. */
+static mp_status confirm_part(const mp_engine *engine, const mp_quant_pass *p, int how, bool *equal,
+                              mp_error *err) {
+    const size_t groups = (size_t)(p->rows * mp_quant_groups(p));
+    mp_quant_seen *seen = malloc(groups * sizeof *seen);
+    float *factors = malloc(groups * sizeof *factors);
+    const mp_quant_bits bits = {.pass = p, .factors = factors, .how = how};
+    mp_status status = seen && factors ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for %zu scales", groups);
+    *equal = false;
+    if (status == MP_OK) status = engine->see_groups(engine, p, seen, err);
+    if (status == MP_OK) mp_quant_share(p, seen);
+    if (status == MP_OK && predict_factors(p, seen, factors))
+        status = engine->confirm_quant(engine, &bits, equal, err);
+    free(seen);
+    free(factors);
+    return status;
+}
+
 mp_status mp_confirm_quant_stage(const mp_engine *engine, const mp_contract *contract,
                                  const mp_stage_call *call, mp_stage stage, bool *equal, mp_error *err) {
     const int how =
@@ -111,17 +129,15 @@ mp_status mp_confirm_quant_stage(const mp_engine *engine, const mp_contract *con
     if (!engine->confirm_quant || how < 0)
         return mp_fail(err, MP_EUNSUPPORTED, "this quantiser is not looked at by an engine");
     const mp_quant_pass p = mp_quant_pass_of(call, stage, (mp_quantiser)contract->quantiser);
-    const size_t groups = (size_t)(p.rows * mp_quant_groups(&p));
-    mp_quant_seen *seen = malloc((groups > 0 ? groups : 1) * sizeof *seen);
-    float *factors = malloc((groups > 0 ? groups : 1) * sizeof *factors);
-    const mp_quant_bits bits = {.pass = &p, .factors = factors, .how = how};
-    mp_status status = seen && factors ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for %zu scales", groups);
-    if (status == MP_OK) status = engine->see_groups(engine, &p, seen, err);
-    if (status == MP_OK) mp_quant_share(&p, seen);
-    if (status == MP_OK && predict_factors(&p, seen, factors))
-        status = engine->confirm_quant(engine, &bits, equal, err);
-    free(seen);
-    free(factors);
+    int64_t *places;
+    mp_status status = mp_quant_places(&p, &places, err);
+    *equal = true;
+    for (int64_t first = 0; first < p.rows && *equal && status == MP_OK;) {
+        const mp_quant_pass part = mp_quant_part(&p, places, first);
+        status = confirm_part(engine, &part, how, equal, err);
+        first += part.rows;
+    }
+    free(places);
     return status;
 }
 
