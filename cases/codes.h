@@ -53,10 +53,11 @@ MP_MIX mp_u64 mp_mask_of_bits(int bits) {
     return ~(mp_u64)0 >> (64 - bits);
 }
 
-/* The power that such a number has, and the codes of powers, from 2^emin on; ties go to the even code. */
+/* The power nearest to a number that is not negative: codes of powers count from 2^emin on, which the
+ * smallest have, and ties go to the even code. */
 MP_MIX mp_u64 mp_power_code(const mp_code_format *f, mp_number v) {
-    const int high = mp_highest_bit(v.magnitude), below = v.exponent + high - f->emin;
-    if (below < 0) return 0;
+    const int high = mp_highest_bit(v.magnitude | 1), below = v.exponent + high - f->emin;
+    if (below < 0 || v.magnitude == 0) return 0;
     const mp_u64 fraction = high == 0 ? 0 : v.magnitude << (64 - high), half = (mp_u64)1 << 63;
     const mp_u64 code = (mp_u64)below + (fraction > half || (fraction == half && below % 2 != 0));
     return code <= f->largest ? code : f->largest + 1;

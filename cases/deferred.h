@@ -11,8 +11,10 @@
 /* A page that is touched for the first time costs more than its numbers; less is filled in moments. */
 #define MP_DEFER_FROM_BYTES ((size_t)64 << 20)
 
-/* Whether a device can make the input: its numbers are those of mp_numbers_of alone. */
-bool mp_is_made_by_counting(const mp_case *c, mp_tensor_id id);
+/* Whether a device can make the input, and who reads it on the host asks for it: weights, LoRA's factors and
+ * activations that have the numbers of mp_numbers_of alone. Of the others, biases, scales, zero points, ids,
+ * router weights, the host reads all, and they are small beside these. */
+bool mp_can_be_deferred(const mp_case *c, mp_tensor_id id);
 
 /* In place of mp_tensor_alloc and a fill. To be freed by mp_tensor_free. What is chosen of its rows is
  * deferred, too, from so many bytes on. */

@@ -240,7 +240,7 @@ MP_MIX mp_u64 mp_code_in_row(const mp_numbers *n, const mp_row_rule *rule, mp_u6
         return mp_code_of(
             f, mp_number_of(i == (mp_u64)mp_below(mp_bits(~key, source), (mp_i64)length), rule->exponent));
     case MP_STYLE_ZERO: return mp_code_of(f, mp_number_of(0, 0));
-    case MP_STYLE_MINUS_ZERO: return mp_signed_float(f, 0, f->kind != MP_CODES_SIGNED);
+    case MP_STYLE_MINUS_ZERO: return f->kind <= MP_CODES_SATURATED ? mp_signed_float(f, 0, 1) : 0;
     case MP_STYLE_SCALE:
     case MP_STYLE_POWER: {
         const mp_u64 usual = mp_code_of(f, mp_scale_number(rule, mp_bits(key, index)));

@@ -92,20 +92,20 @@ static inline mp_verdict *some_verdicts(void) {
 }
 
 static const mp_run_info some_run = {.device = "",
-                                 .version = "0.1.0",
-                                 .commit = "abc",
-                                 .command = "moeparity run \"a b\" <x>",
-                                 .subject = "host",
-                                 .host = "a CPU\x1b[2J",
-                                 .versions = "gcc 12.2.0",
-                                 .blas = "OpenBLAS 0.3.21 SkylakeX",
-                                 .date = "2026-01-02T03:04:05Z",
-                                 .settings = "",
-                                 .matrix = "0123456789abcdef",
-                                 .names = "00112233445566aa",
-                                 .files = "golden 0123456789abcdef",
-                                 .seconds = 12.34,
-                                 .interrupted = true};
+                                     .version = "0.1.0",
+                                     .commit = "abc",
+                                     .command = "moeparity run \"a b\" <x>",
+                                     .subject = "host",
+                                     .host = "a CPU\x1b[2J",
+                                     .versions = "gcc 12.2.0",
+                                     .blas = "OpenBLAS 0.3.21 SkylakeX",
+                                     .date = "2026-01-02T03:04:05Z",
+                                     .settings = "",
+                                     .matrix = "0123456789abcdef",
+                                     .names = "00112233445566aa",
+                                     .files = "golden 0123456789abcdef",
+                                     .seconds = 12.34,
+                                     .interrupted = true};
 
 static inline void assert_contains(const char *text, const char *part) {
     if (strstr(text, part) == NULL) fail_msg("expected '%s' in:\n%s", part, text);
