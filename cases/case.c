@@ -58,7 +58,8 @@ mp_status mp_case_set(mp_case *c, const char *name, const char *value, mp_error 
     const mp_field *f = mp_field_find(name, err);
     if (!f) return MP_EINPUT;
     mp_case next = *c;
-    if (!mp_field_parse(f, &next, value) || !mp_field_in_range(f, &next)) return mp_field_fail(f, value, err);
+    if (!mp_field_parse(f, &next, value) || !mp_field_in_range(f, &next))
+        return mp_field_fail(f, "=", value, err);
     *c = next;
     return MP_OK;
 }
@@ -158,8 +159,10 @@ static mp_status match_field(const mp_case *c, const char *name, char first, boo
     const mp_field *f = mp_field_find(name, err);
     if (!f) return MP_EINPUT;
     mp_case other = *c;
-    if (!mp_field_parse(f, &other, value))
-        return mp_field_fail(f, value, err); /* out of range is fine in a comparison */
+    if (!mp_field_parse(f, &other, value)) { /* out of range is fine in a comparison */
+        const char as_written[3] = {first, or_equal ? '=' : 0, 0};
+        return mp_field_fail(f, as_written, value, err);
+    }
     if ((first == '<' || first == '>') && f->kind != MP_KIND_INT && f->kind != MP_KIND_REAL)
         return mp_fail(err, MP_EINPUT, "%s%c%s: %s is not a number: use %s=%s or %s!=%s", name, first, value,
                        name, name, value, name, value);

@@ -46,17 +46,18 @@ MP_MIX mp_u64 mp_dropped(mp_u64 magnitude, int drop) {
     if (drop >= 55) return 0; /* it is less than half of the last place */
     const mp_u64 rest = magnitude & (((mp_u64)1 << drop) - 1), half = (mp_u64)1 << (drop - 1),
                  code = magnitude >> drop;
-    return code + (rest > half || (rest == half && (code & 1)));
+    return code + ((mp_u64)(rest > half) | ((mp_u64)(rest == half) & code & 1)); /* no branch: it is random */
 }
 
 MP_MIX mp_u64 mp_mask_of_bits(int bits) {
     return ~(mp_u64)0 >> (64 - bits);
 }
 
-/* The power that such a number has, and the codes of powers, from 2^emin on; ties go to the even code. */
+/* The power nearest to a number that is not negative: codes of powers count from 2^emin on, which the
+ * smallest have, and ties go to the even code. */
 MP_MIX mp_u64 mp_power_code(const mp_code_format *f, mp_number v) {
-    const int high = mp_highest_bit(v.magnitude), below = v.exponent + high - f->emin;
-    if (below < 0) return 0;
+    const int high = mp_highest_bit(v.magnitude | 1), below = v.exponent + high - f->emin;
+    if (below < 0 || v.magnitude == 0) return 0;
     const mp_u64 fraction = high == 0 ? 0 : v.magnitude << (64 - high), half = (mp_u64)1 << 63;
     const mp_u64 code = (mp_u64)below + (fraction > half || (fraction == half && below % 2 != 0));
     return code <= f->largest ? code : f->largest + 1;
@@ -81,19 +82,18 @@ MP_MIX mp_u64 mp_signed_code(const mp_code_format *f, mp_number v) {
 }
 
 MP_MIX mp_u64 mp_signed_float(const mp_code_format *f, mp_u64 code, int negative) {
-    return negative ? code | (mp_u64)1 << (f->bits - 1) : code;
+    return code | (mp_u64)negative << (f->bits - 1);
 }
 
 /* Codes of floats count: steps of the format's last place, so many in each binade, from the smallest
  * subnormal on. */
 MP_MIX mp_u64 mp_float_code(const mp_code_format *f, mp_number v) {
-    if (v.magnitude == 0) return mp_signed_float(f, 0, v.negative);
-    const int fraction = f->precision - 1, own = mp_highest_bit(v.magnitude) + v.exponent,
+    const int fraction = f->precision - 1, own = mp_highest_bit(v.magnitude | 1) + v.exponent,
               binade = own > f->emin ? own : f->emin;
     mp_u64 code = mp_dropped(v.magnitude, binade - fraction - v.exponent); /* bits below the last place */
     code += (mp_u64)(binade - f->emin) << fraction;
     if (code > f->largest) code = f->largest + (f->kind == MP_CODES_FLOAT);
-    return mp_signed_float(f, code, v.negative);
+    return mp_signed_float(f, v.magnitude ? code : 0, v.negative);
 }
 
 /* The number, rounded to nearest, ties to even. A zero that is negative keeps its sign in a float. */

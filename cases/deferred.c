@@ -119,28 +119,30 @@ static double most_of(const mp_numbers *n, mp_dtype dtype) {
         if (rule->style == MP_STYLE_SCALE) code = mp_code_of(f, mp_number_of(16, rule->exponent));
         if (rule->style == MP_STYLE_ZERO) code = 0;
     }
-    if (f->kind == MP_CODES_SIGNED && rule->style == MP_STYLE_CODES) return (double)f->largest + 1; /* -128 */
-    return mp_decode_code(dtype, code < f->largest ? code : f->largest);
+    if (code < f->largest) return mp_decode_code(dtype, code);
+    return mp_decode_code(dtype, f->largest) + (f->kind == MP_CODES_SIGNED); /* the least integer */
 }
 
-bool mp_is_made_by_counting(const mp_case *c, mp_tensor_id id) {
-    const bool filters = c->filter > 0 || c->ep_size > 1 || c->routing == MP_PADDED;
-    switch (id) {
-    case MP_TOPK_IDS: /* small ones, or made of one another */
-    case MP_NUMBERED_IDS:
-    case MP_EXPERT_MAP:
-    case MP_TOPK_WEIGHTS:
-    case MP_TOKEN_LORA:
-    case MP_ADAPTER_ENABLED:
-    case MP_SEG_INDPTR:
-    case MP_REQ_TO_LORA: return false;
-    case MP_CACHE3: /* rows of filtered slots are zeros */
-        if (filters) return false;
-        break;
-    default: break;
-    }
+bool mp_can_be_deferred(const mp_case *c, mp_tensor_id id) {
+    const bool filters = c->filter > 0 || c->ep_size > 1 || c->routing == MP_PADDED,
+               lora = c->scope != MP_SCOPE_ALL && mp_stage_is_lora((mp_stage)(c->scope - 1));
     if (c->data == MP_UNUSED || c->data == MP_FROM_FILE) return false; /* the ids, or nobody, know */
-    return mp_tensors[id].stream >= 0 && mp_dtype_bits(mp_case_dtype(c, id)) <= 32;
+    if (mp_dtype_bits(mp_case_dtype(c, id)) > 32) return false;
+    switch (id) {
+    case MP_W1:
+    case MP_W2:
+    case MP_LORA_A1:
+    case MP_LORA_B1:
+    case MP_LORA_A2:
+    case MP_LORA_B2: return true;
+    case MP_X:
+    case MP_X_CODES:
+    case MP_CACHE1:
+    case MP_CACHE2:
+    case MP_CACHE2_CODES: return !lora;
+    case MP_CACHE3: return !lora && !filters; /* rows of filtered slots are zeros */
+    default: return false;
+    }
 }
 
 /* Of activations as many rows as are worth a look at the time. */
@@ -193,7 +195,7 @@ static mp_status defer(deferred made_of, mp_tensor_id id, mp_tensor *t, mp_error
 }
 
 mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, size_t from_bytes, mp_tensor *t, mp_error *err) {
-    if (!mp_is_made_by_counting(c, id))
+    if (!mp_can_be_deferred(c, id))
         return mp_fail(err, MP_EINTERNAL, "%s is not made by counting alone", mp_tensor_name(id));
     return defer((deferred){.numbers = mp_numbers_of(c, id), .from_bytes = from_bytes}, id, t, err);
 }
@@ -207,13 +209,14 @@ bool mp_defers_selection(const mp_tensor *from, size_t bytes) {
     return d && bytes >= d->from_bytes;
 }
 
-mp_status mp_defer_selection(const mp_tensor *from, const int64_t *entries, mp_tensor *t, mp_error *err) {
+mp_status mp_defer_selection(const mp_tensor *from, const int64_t *tokens, int64_t each, mp_tensor *t,
+                             mp_error *err) {
     const deferred *d = of(from);
-    const int64_t rows = mp_tensor_rows(t), each = mp_tensor_rows(from) / from->dim[0];
+    const int64_t rows = mp_tensor_rows(t);
     int64_t *source = malloc((size_t)rows * sizeof *source);
     if (!source) return mp_fail(err, MP_EMEMORY, "no memory to choose %lld rows", (long long)rows);
     for (int64_t r = 0; r < rows; r++) {
-        const int64_t row = entries[r / each] * each + r % each;
+        const int64_t row = tokens[r / each] * each + r % each;
         source[r] = d->source ? d->source[row] : row;
     }
     return defer((deferred){.numbers = d->numbers, .source = source, .from_bytes = d->from_bytes}, d->id, t,

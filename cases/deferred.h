@@ -11,16 +11,19 @@
 /* A page that is touched for the first time costs more than its numbers; less is filled in moments. */
 #define MP_DEFER_FROM_BYTES ((size_t)64 << 20)
 
-/* Whether a device can make the input: its numbers are those of mp_numbers_of alone. */
-bool mp_is_made_by_counting(const mp_case *c, mp_tensor_id id);
+/* Whether a device can make the input, and who reads it on the host asks for it: weights, LoRA's factors and
+ * activations that have the numbers of mp_numbers_of alone. Of the others, biases, scales, zero points, ids,
+ * router weights, the host reads all, and they are small beside these. */
+bool mp_can_be_deferred(const mp_case *c, mp_tensor_id id);
 
 /* In place of mp_tensor_alloc and a fill. To be freed by mp_tensor_free. What is chosen of its rows is
  * deferred, too, from so many bytes on. */
 mp_status mp_defer_tensor(const mp_case *c, mp_tensor_id id, size_t from_bytes, mp_tensor *t, mp_error *err);
-/* Whether so many bytes that are chosen of a tensor are deferred as it is; and does it: entry i of t's first
- * axis is number entries[i] of from's. */
+/* Whether so many bytes that are chosen of a tensor are deferred as it is; and does it: of t as many tokens
+ * as fit, of `each` rows, those of these numbers. */
 bool mp_defers_selection(const mp_tensor *from, size_t bytes);
-mp_status mp_defer_selection(const mp_tensor *from, const int64_t *entries, mp_tensor *t, mp_error *err);
+mp_status mp_defer_selection(const mp_tensor *from, const int64_t *tokens, int64_t each, mp_tensor *t,
+                             mp_error *err);
 /* How a device makes it, or NULL: it is no such tensor. */
 const mp_numbers *mp_deferred_numbers(const mp_tensor *t);
 const int64_t *mp_deferred_source(const mp_tensor *t); /* [rows] of these numbers; NULL: each its own */

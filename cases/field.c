@@ -399,15 +399,15 @@ const mp_field *mp_field_find(const char *name, mp_error *err) {
     return NULL;
 }
 
-mp_status mp_field_fail(const mp_field *f, const char *value, mp_error *err) {
+mp_status mp_field_fail(const mp_field *f, const char *sign, const char *value, mp_error *err) {
     char expected[512];
     double real;
     const char *fault = f->kind == MP_KIND_REAL ? parse_real(value, &real) : NULL;
     mp_field_expected(f, expected, sizeof expected);
     if (fault && *fault)
-        return mp_fail(err, MP_EINPUT, "%s=%s: %s is %s: expected %s", f->name, value, value, fault,
+        return mp_fail(err, MP_EINPUT, "%s%s%s: %s is %s: expected %s", f->name, sign, value, value, fault,
                        expected);
-    return mp_fail(err, MP_EINPUT, "%s=%s: expected %s", f->name, value, expected);
+    return mp_fail(err, MP_EINPUT, "%s%s%s: expected %s", f->name, sign, value, expected);
 }
 
 json_t *mp_field_json(const mp_field *f, const mp_case *of) {

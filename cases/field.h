@@ -37,8 +37,8 @@ void mp_field_text(const mp_field *f, const mp_case *c, char text[64]);
 int mp_field_compare(const mp_field *f, const mp_case *a, const mp_case *b);
 /* "an integer from 1 to 1024" */
 void mp_field_expected(const mp_field *f, char *text, size_t size);
-/* MP_EINPUT "topk=0: expected an integer from 1 to 1024". */
-mp_status mp_field_fail(const mp_field *f, const char *value, mp_error *err);
+/* MP_EINPUT "topk=0: expected an integer from 1 to 1024"; sign: "=", or what an expression has there. */
+mp_status mp_field_fail(const mp_field *f, const char *sign, const char *value, mp_error *err);
 json_t *mp_field_json(const mp_field *f, const mp_case *c); /* new reference */
 
 #endif

@@ -54,7 +54,7 @@ static int lora_shift(const mp_case *c, mp_tensor_id factor) {
     }
 }
 
-/* What the family makes of a whole tensor; x and cache3 may then differ from row to row (activation_rule). Of
+/* What the family makes of a whole tensor; x and cache3 may then differ from row to row (set_rows). Of
  * codes and scales it is what the numbers would be that they stand for. */
 static mp_row_rule number_rule(const mp_case *c, mp_tensor_id which) {
     const int w1_exponent = MP_UNIT_EXPONENT - w1_shift(c), w2_exponent = MP_UNIT_EXPONENT - w2_shift(c);

@@ -17,7 +17,7 @@ static inline uint64_t mp_stream_key(int64_t seed, int stream) {
 /* What the tensor is made of by the case's data family: all but ids, maps and router weights, and but for
  * what data=unused and filtered slots make of it later. */
 mp_numbers mp_numbers_of(const mp_case *c, mp_tensor_id which);
-mp_code_format mp_code_format_of(mp_dtype dtype);
+mp_code_format mp_code_format_of(mp_dtype dtype); /* around no zero */
 /* Fills it with these. */
 void mp_fill_tensor(const mp_case *c, mp_tensor_id which, mp_tensor *t);
 void mp_fill_topk_weights(const mp_case *c, mp_tensor *t);

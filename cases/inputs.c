@@ -51,27 +51,11 @@ static void fill_batch(const mp_case *c, mp_inputs *in) {
         mp_fill_segments(c, &in->t[MP_TOKEN_LORA], &in->t[MP_SEG_INDPTR], &in->t[MP_REQ_TO_LORA]);
 }
 
-/* Inputs that can be large: weights, LoRA's factors, activations. Biases, scales, zero points, router weights
- * and what is of tokens alone are small beside them, and the host reads them. */
-#define LARGE_WEIGHTS                                                                      \
-    (MP_IN_SET(MP_W1) | MP_IN_SET(MP_W2) | MP_IN_SET(MP_LORA_A1) | MP_IN_SET(MP_LORA_B1) | \
-     MP_IN_SET(MP_LORA_A2) | MP_IN_SET(MP_LORA_B2))
-#define LARGE_ACTIVATIONS                                                                    \
-    (MP_IN_SET(MP_X) | MP_IN_SET(MP_X_CODES) | MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2) | \
-     MP_IN_SET(MP_CACHE2_CODES) | MP_IN_SET(MP_CACHE3))
-
-/* Which tensors are deferred where they have at least so many bytes. */
-typedef struct deferral {
-    mp_tensor_set set;
-    size_t from_bytes;
-} deferral;
-
-static mp_status allocate_and_fill(const mp_case *c, mp_tensor_id id, deferral later, mp_inputs *in,
+static mp_status allocate_and_fill(const mp_case *c, mp_tensor_id id, size_t deferred_from, mp_inputs *in,
                                    mp_error *err) {
     mp_tensor *t = &in->t[id];
-    if ((later.set & MP_IN_SET(id)) && mp_tensor_bytes(t) >= later.from_bytes &&
-        mp_is_made_by_counting(c, id)) {
-        const mp_status status = mp_defer_tensor(c, id, later.from_bytes, t, err);
+    if (mp_tensor_bytes(t) >= deferred_from && mp_can_be_deferred(c, id)) {
+        const mp_status status = mp_defer_tensor(c, id, deferred_from, t, err);
         if (status != MP_OK) return status;
         in->digest[id] = mp_deferred_digest(t);
         in->sealed[id] = t->data;
@@ -83,7 +67,7 @@ static mp_status allocate_and_fill(const mp_case *c, mp_tensor_id id, deferral l
 }
 
 /* `weights`: inputs that whole tensors are borrowed from, or NULL. */
-static mp_status create(const mp_case *c, const mp_inputs *weights, deferral later, mp_inputs *in,
+static mp_status create(const mp_case *c, const mp_inputs *weights, size_t deferred_from, mp_inputs *in,
                         mp_error *err) {
     mp_status status = MP_OK;
     mp_inputs_plan(c, in);
@@ -101,7 +85,7 @@ static mp_status create(const mp_case *c, const mp_inputs *weights, deferral lat
             in->borrowed[id] = true;
             continue;
         }
-        status = allocate_and_fill(c, (mp_tensor_id)id, later, in, err);
+        status = allocate_and_fill(c, (mp_tensor_id)id, deferred_from, in, err);
         if (status != MP_OK) mp_error_prefix(err, "input %s", mp_tensor_name((mp_tensor_id)id));
     }
     if (status == MP_OK) fill_batch(c, in);
@@ -112,32 +96,26 @@ static mp_status create(const mp_case *c, const mp_inputs *weights, deferral lat
     return status;
 }
 
-/* Of LoRA's stages alone all is small. */
-static mp_tensor_set activations_of(const mp_case *c) {
-    return c->scope != MP_SCOPE_ALL && mp_stage_is_lora((mp_stage)(c->scope - 1)) ? 0 : LARGE_ACTIVATIONS;
-}
-
 mp_status mp_inputs_create(const mp_case *c, mp_inputs *in, mp_error *err) {
-    return create(c, NULL, (deferral){0}, in, err);
+    return create(c, NULL, SIZE_MAX, in, err);
 }
 
 mp_status mp_inputs_create_deferring(const mp_case *c, size_t from_bytes, mp_inputs *in, mp_error *err) {
-    return create(c, NULL, (deferral){LARGE_WEIGHTS | activations_of(c), from_bytes}, in, err);
+    return create(c, NULL, from_bytes, in, err);
 }
 
 mp_status mp_inputs_create_beside(const mp_case *c, const mp_inputs *other, size_t deferred_from,
                                   mp_inputs *in, mp_error *err) {
-    return create(c, other, (deferral){activations_of(c), deferred_from}, in, err);
+    return create(c, other, deferred_from, in, err);
 }
 
 mp_status mp_inputs_other(const mp_case *c, const mp_inputs *in, size_t deferred_from, mp_inputs *out,
                           mp_error *err) {
-    const deferral later = {activations_of(c), deferred_from};
     mp_case other = *c; /* no shape of an input depends on what changes here */
     other.seed = (int64_t)(mp_mix((uint64_t)c->seed + 1) >> 1);
     other.filter = 0;
     other.routing = c->topk <= c->E * c->ep_size ? MP_UNIFORM : MP_DUPLICATES;
-    return create(&other, in, later, out, err);
+    return create(&other, in, deferred_from, out, err);
 }
 
 void mp_inputs_destroy(mp_inputs *in) {
@@ -190,8 +168,8 @@ mp_status mp_inputs_select(const mp_case *c, const mp_inputs *in, const int64_t 
         }
         const size_t token_bytes = mp_token_bytes(c, from);
         out->t[id].dim[0] = c->M > 0 ? from->dim[0] / c->M * count : 0; /* no row is left to choose */
-        if (count > 0 && from->dim[0] == c->M && mp_defers_selection(from, mp_tensor_bytes(&out->t[id]))) {
-            status = mp_defer_selection(from, rows, &out->t[id], err);
+        if (count > 0 && mp_defers_selection(from, mp_tensor_bytes(&out->t[id]))) {
+            status = mp_defer_selection(from, rows, mp_tensor_rows(from) / c->M, &out->t[id], err);
             continue;
         }
         status = mp_tensor_alloc_unfilled(&out->t[id], err);

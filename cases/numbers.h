@@ -85,14 +85,26 @@ MP_MIX mp_number mp_normal_number(const mp_code_format *f, mp_u64 bits, int expo
     return mp_number_of(sum * ((mp_i64)1 << 32) + (mp_i64)(mp_mix(bits) >> 32), exponent - 32);
 }
 
-/* Element i of a row of n, whose first element has the number `first`. Of every run of elements one is not
- * zero. */
+/* Runs of a row of n, of which each has one element that is not zero: its place, from the row's first on, and
+ * what it is. */
+MP_MIX unsigned mp_int_run(const mp_row_rule *rule, mp_u64 n) {
+    return ((unsigned)n + (unsigned)rule->nonzeros - 1) / (unsigned)rule->nonzeros;
+}
+
+MP_MIX mp_number mp_int_of_run(mp_u64 key, mp_u64 first, mp_u64 n, unsigned run, unsigned start,
+                               unsigned *place) {
+    const mp_u64 bits = mp_bits(key, first + start), left = n - start, length = left < run ? left : run;
+    *place = start + (unsigned)mp_below(mp_mix(bits), (mp_i64)length);
+    return mp_number_of((bits & 1 ? 1 : 2) * (bits & 2 ? -1 : 1), 0);
+}
+
+/* Element i of a row of n, whose first element has the number `first`. */
 MP_MIX mp_number mp_int_number(const mp_row_rule *rule, mp_u64 key, mp_u64 first, mp_u64 n, mp_u64 i) {
     if (rule->nonzeros == 0) return mp_number_of(mp_below(mp_bits(key, first + i), 5) - 2, 0);
-    const mp_u64 some = (mp_u64)rule->nonzeros, run = (n + some - 1) / some, start = i - i % run,
-                 length = n - start < run ? n - start : run, bits = mp_bits(key, first + start);
-    if (i - start != (mp_u64)mp_below(mp_mix(bits), (mp_i64)length)) return mp_number_of(0, 0);
-    return mp_number_of((bits & 1 ? 1 : 2) * (bits & 2 ? -1 : 1), 0);
+    const unsigned run = mp_int_run(rule, n); /* divisions of 32 bits are faster */
+    unsigned place;
+    const mp_number v = mp_int_of_run(key, first, n, run, (unsigned)i - (unsigned)i % run, &place);
+    return i == place ? v : mp_number_of(0, 0);
 }
 
 /* sign * (1 + m/1024) * 2^e, e uniform in -12..5. Elements 4q and 4q+1 form a pair: equal in the weights,
@@ -228,7 +240,7 @@ MP_MIX mp_u64 mp_code_in_row(const mp_numbers *n, const mp_row_rule *rule, mp_u6
         return mp_code_of(
             f, mp_number_of(i == (mp_u64)mp_below(mp_bits(~key, source), (mp_i64)length), rule->exponent));
     case MP_STYLE_ZERO: return mp_code_of(f, mp_number_of(0, 0));
-    case MP_STYLE_MINUS_ZERO: return mp_signed_float(f, 0, f->kind != MP_CODES_SIGNED);
+    case MP_STYLE_MINUS_ZERO: return f->kind <= MP_CODES_SATURATED ? mp_signed_float(f, 0, 1) : 0;
     case MP_STYLE_SCALE:
     case MP_STYLE_POWER: {
         const mp_u64 usual = mp_code_of(f, mp_scale_number(rule, mp_bits(key, index)));

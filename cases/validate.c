@@ -314,7 +314,7 @@ mp_status mp_case_validate(const mp_case *c, mp_error *err) {
         if (mp_field_in_range(&mp_fields[i], c)) continue;
         char value[64];
         mp_field_text(&mp_fields[i], c, value);
-        return mp_field_fail(&mp_fields[i], value, err);
+        return mp_field_fail(&mp_fields[i], "=", value, err);
     }
     mp_status status = validate_scope(c, err);
     if (!status) status = validate_activation(c, err);

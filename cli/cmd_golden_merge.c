@@ -6,6 +6,7 @@
 #include "harness/goldens/diff_text.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 /* A case that two files hold, in detail. */
 static mp_status compare(void *ctx, mp_golden *first, mp_golden *other, const char *name, bool *equal,
@@ -25,6 +26,15 @@ static mp_status compare(void *ctx, mp_golden *first, mp_golden *other, const ch
     return status;
 }
 
+/* A golden there is taken for the first one to read, before which the file to write was forgotten. */
+static mp_status no_golden(const char *path, mp_error *err) {
+    struct stat there;
+    if (stat(path, &there) != 0 || !S_ISREG(there.st_mode) || there.st_size == 0) return MP_OK;
+    return mp_fail(err, MP_EINPUT,
+                   "%s would be overwritten, and is a golden: name the file to write first, or remove it",
+                   path);
+}
+
 int mp_cmd_golden_merge(const mp_args *args) {
     const size_t count = (size_t)args->operand_count - 1;
     const char *path = args->operands[0], *const *sources = (const char *const *)args->operands + 1;
@@ -34,6 +44,7 @@ int mp_cmd_golden_merge(const mp_args *args) {
     mp_status status = merge.from ? MP_OK : mp_fail(&err, MP_EMEMORY, "no memory for %zu files", count);
     if (status == MP_OK) status = mp_cli_output(path, sources, count, &err);
     if (status == MP_OK) status = mp_cli_first_output(path, MP_BEGINS_HDF5, "golden file", &err);
+    if (status == MP_OK) status = no_golden(path, &err);
     for (size_t i = 0; i < count && status == MP_OK; i++)
         status = mp_cli_open_golden(sources[i], &merge.from[i], &err);
     for (size_t i = 0; i < count && status == MP_OK; i++)

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "harness/run/in_process.h"
 #include "harness/run/repro.h"
+#include "moeparity/tensor.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
@@ -104,6 +105,15 @@ static void show_running(mp_progress *p, const char *phase) {
     mp_text_free(&text);
 }
 
+/* Rows that are skipped for the reason of the one before are in the summary's count, and with -v here. */
+static bool is_told(mp_progress *p, const mp_verdict *v) {
+    if (v->outcome != MP_SKIP) return !p->quiet || v->outcome != MP_PASS;
+    const uint64_t reason = mp_digest(v->reason, strlen(v->reason)) | 1;
+    const bool again = p->skipped == reason && !p->style.verbose;
+    p->skipped = reason;
+    return !p->quiet && !again;
+}
+
 /* A worker's crash is told by this process, with the repro; where there is no worker, the repro comes first.
  */
 void mp_progress_case(void *ctx, size_t index, const mp_verdict *v) {
@@ -111,7 +121,7 @@ void mp_progress_case(void *ctx, size_t index, const mp_verdict *v) {
     mp_status_line_clear(&p->line);
     if (v) {
         p->done++;
-        if (!p->quiet || (v->outcome != MP_PASS && v->outcome != MP_SKIP)) {
+        if (is_told(p, v)) {
             mp_report_row(stdout, v, &p->style);
             fflush(stdout);
         }

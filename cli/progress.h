@@ -24,6 +24,7 @@ typedef struct mp_progress {
     mp_row_style style;
     mp_status_line line;
     bool quiet;
+    uint64_t skipped;     /* the digest of the last reason for which a row was skipped; 0: none was */
     size_t done, running; /* rows finished; the one handed out last */
     double start;
 } mp_progress;

@@ -41,7 +41,7 @@ static mp_tensor_set made_there(const mp_case *c) {
     mp_tensor_set made = 0;
     for (int id = 0; id < MP_TENSOR_COUNT; id++) {
         const mp_tensor_set it = MP_IN_SET(id);
-        if ((inputs & it) && mp_is_made_by_counting(c, (mp_tensor_id)id) &&
+        if ((inputs & it) && mp_can_be_deferred(c, (mp_tensor_id)id) &&
             bytes_of(c, it, NULL) >= (double)MP_DEFER_FROM_BYTES)
             made |= it;
     }

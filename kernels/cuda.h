@@ -74,8 +74,8 @@ bool mp_cuda_is_ours_alone(const mp_space *space);
 bool mp_cuda_fills(const mp_space *space);
 mp_status mp_cuda_fill(const mp_space *space, const mp_tensor *t, const mp_numbers *numbers,
                        const int64_t *source, mp_error *err);
-/* The largest mp_code_magnitude of each of so many matrices, one behind the other, of such a tensor as it lies
- * there. */
+/* The largest mp_code_magnitude of each of so many matrices, one behind the other, of such a tensor as it
+ * lies there. */
 mp_status mp_cuda_largest(const mp_space *space, const mp_tensor *t, const mp_code_format *format,
                           int64_t matrices, unsigned *magnitude, mp_error *err);
 /* For another process: *handle opens, by cuIpcOpenMemHandle, the allocation in which a buffer of this space

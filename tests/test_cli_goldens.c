@@ -41,6 +41,11 @@ static void a_conflict_is_named_and_nothing_is_written(void **state) {
     assert_int_equal(access("out.h5", F_OK), -1);
     expect("moeparity golden merge out.h5 whole.h5 junk.h5", 2, "", "junk.h5: not an HDF5 file (7 bytes)");
     expect("moeparity golden merge whole.h5 whole.h5 other.h5", 2, "", "whole.h5 ");
+    expect("cp whole.h5 first.h5 && moeparity golden merge first.h5 other.h5; e=$?; cmp first.h5 whole.h5 && "
+           "exit $e",
+           2, "",
+           "moeparity: first.h5 would be overwritten, and is a golden: name the file to write first, or "
+           "remove it\n");
     expect("moeparity golden merge out.h5", 2, "",
            "golden merge takes a file to write and at least one golden, not 1");
     expect("moeparity golden merge nowhere/out.h5 whole.h5", 2, "", "cannot write nowhere/out.h5");
@@ -338,8 +343,8 @@ static void marks_of_the_case_are_taken(void **state) {
                  "K=16 N=16 %s'",
                  i % 2 ? (size_t)1 << 20 : 0, cases[i]);
         expect(line, 0, "recorded 1", "");
-        expect("moeparity golden diff m.h5 m.h5 && moeparity golden merge again.h5 m.h5", 0, "merged 1 case",
-               "");
+        expect("rm -f again.h5 && moeparity golden diff m.h5 m.h5 && moeparity golden merge again.h5 m.h5", 0,
+               "merged 1 case", "");
     }
 }
 

@@ -82,6 +82,8 @@ static void no_value_is_empty(void **state) {
     }
     expect("moeparity run --case M=1 --case ' '", 2, "",
            "moeparity: case ' ': an empty case: expected name=value, as in M=32\n");
+    expect("moeparity list ok.yaml --match 'M<='", 2, "", "moeparity: M<=: expected an integer from 0 ");
+    expect("moeparity list ok.yaml --match 'M>one'", 2, "", "moeparity: M>one: expected an integer from 0 ");
     expect("moeparity list ok.yaml --match ' '", 2, "", "moeparity: an empty match expression");
 }
 

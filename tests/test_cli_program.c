@@ -17,6 +17,8 @@ static void usage_errors(void **state) {
     expect(
         "moeparity run ok.yaml --subject nope", 2, "",
         "moeparity: unknown subject 'nope': expected ref, host, cuda, auto, plugin:PATH or worker:COMMAND");
+    expect("moeparity run ok.yaml --subject ./mine.so", 2, "",
+           "plugin:PATH or worker:COMMAND, as plugin:./mine.so\n");
     expect("moeparity run ok.yaml --subject host --against nope", 2, "", "moeparity: unknown subject 'nope'");
     expect("moeparity run ok.yaml --tier huge", 2, "",
            "moeparity: --tier huge: expected smoke, ci or full\n");
@@ -211,8 +213,10 @@ static void a_full_disk(void **state) {
 static void without_a_gpu(void **state) {
     (void)state;
     expect("moeparity run ok.yaml --subject cuda", 77, "4 cases: 0 passed, 0 failed, 4 skipped", "");
-    assert_int_equal(count_of(out, "[SKIP]"), 4);
+    assert_int_equal(count_of(out, "[SKIP]"), 1); /* all have one reason */
     assert_non_null(strstr(out, "  skipped 4 cases: "));
+    expect("moeparity run ok.yaml --subject cuda -v", 77, "  skipped 4 cases: ", "");
+    assert_int_equal(count_of(out, "[SKIP]"), 4);
     expect("MOEPARITY_REQUIRE_GPU=1 moeparity run ok.yaml --subject cuda --json skipped.json", 3, "4 skipped",
            "moeparity: MOEPARITY_REQUIRE_GPU is set and every case was skipped");
     json_t *report = json_file("skipped.json");

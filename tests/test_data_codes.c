@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cases/fill.c, fill_codes.c: families of chosen codes. What nothing uses is NaN and Inf, numbers and scales
- * are at the limits of their formats, gates are all that there are. */
+/* cases/fill.c, limit_numbers.h: families of chosen codes. What nothing uses is NaN and Inf, numbers and
+ * scales are at the limits of their formats, gates are all that there are. */
 #include "tests/inputs_support.h"
 
 #include <stdio.h>

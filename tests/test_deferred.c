@@ -92,7 +92,7 @@ static void fills_otherwise(const char *text) {
     mp_cuda *cuda;
     mp_error err = {0};
     mp_tensor t = mp_case_shape(&c, MP_W1, 16);
-    assert_true(mp_is_made_by_counting(&c, MP_W1));
+    assert_true(mp_can_be_deferred(&c, MP_W1));
     const mp_numbers numbers = mp_numbers_of(&c, MP_W1);
     assert_int_equal(mp_cuda_open(&cuda, &err), MP_OK);
     const mp_space *space = mp_cuda_space(cuda);
@@ -280,6 +280,7 @@ static void the_largest_numbers_are_those_that_the_host_finds(void **state) {
                                         "M=2 E=3 K=128 N=64 quant=mxfp4 seed=5",
                                         "M=2 E=3 K=128 N=64 quant=int4-w4a16 seed=6",
                                         "M=2 E=3 K=128 N=64 quant=int8-channel data=codes seed=7",
+                                        "M=2 E=3 K=128 N=64 quant=int8-block data=wide seed=11",
                                         "M=2 E=3 K=128 N=64 quant=mxfp4 data=codes seed=8",
                                         "M=2 E=3 K=72 N=40 dtype=fp32 seed=9",
                                         "M=20 E=3 K=72 N=40 data=special seed=10"};

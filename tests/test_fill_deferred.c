@@ -230,7 +230,8 @@ static void rows_are_made_that_are_asked_for(void **unused) {
     static const char *const texts[] = {"M=1000 topk=3 E=5 K=512 N=40 seed=3",
                                         "M=1000 topk=3 E=5 K=520 N=40 data=special dtype=fp32",
                                         "M=1000 topk=3 K=512 scope=combine data=limits",
-                                        "M=1000 topk=1 K=512 N=128 quant=int8-channel data=codes"};
+                                        "M=1000 topk=1 K=512 N=128 quant=int8-channel data=codes",
+                                        "M=1000 topk=2 N=512 scope=act data=special"};
     enum { CHOSEN = 700, AGAIN = 300 };
     int64_t chosen[CHOSEN], again[AGAIN];
     for (int64_t i = 0; i < CHOSEN; i++) chosen[i] = (i * 617 + 5) % 1000;
@@ -241,7 +242,9 @@ static void rows_are_made_that_are_asked_for(void **unused) {
         mp_error err;
         mp_case part = f.c;
         part.M = CHOSEN;
-        const mp_tensor_id id = f.c.scope == MP_SCOPE_ALL ? MP_X : MP_CACHE3;
+        const mp_tensor_id id = f.in.t[MP_CACHE3].data   ? MP_CACHE3
+                                : f.in.t[MP_CACHE1].data ? MP_CACHE1
+                                                         : MP_X;
         assert_int_equal(mp_inputs_create_deferring(&f.c, 1, &later, &err), MP_OK);
         assert_int_equal(mp_inputs_select(&f.c, &later, chosen, CHOSEN, &some, &err), MP_OK);
         assert_int_equal(mp_inputs_select(&part, &some, again, AGAIN, &fewer, &err), MP_OK);

@@ -34,10 +34,11 @@ static float defined_lane(const mp_tc_model *m, const mp_tensor *a, const mp_ten
     return sum;
 }
 
-/* Counted in `many`: lanes that are uncertain, and those that are certain. */
+/* Counted in `many`: lanes that are uncertain, and those that are certain. Zeros behind the last term are not
+ * why a lane is uncertain; subnormals may be. */
 static void compare_lanes(rng *r, const mp_tc_kernel *kernel, const mp_tc_model *m, bool by_pairs, family f,
                           int64_t many[2]) {
-    enum { K = 96 };
+    enum { K = 96, MOST_ZEROS = 32 };
     const mp_dtype dtype = SHAPES[m->a].dtype;
     mp_tensor a = allocated_tensor(dtype, 1, K, 0), w = allocated_tensor(dtype, 1, MP_TC_LANES, K);
     float numbers[K], result[MP_TC_LANES];
@@ -47,6 +48,11 @@ static void compare_lanes(rng *r, const mp_tc_kernel *kernel, const mp_tc_model 
     random_columns(r, m->a, f, MP_TC_LANES, K, &w);
     make_ordinary(dtype, K, a.data);
     for (int64_t i = 0; i < MP_TC_LANES; i++) make_ordinary(dtype, K, codes + i * K);
+    const bool subnormal = f != MODERATE && random_below(r, 2);
+    for (int64_t k = K - random_below(r, MOST_ZEROS + 1); k < K; k++) {
+        ((uint16_t *)a.data)[k] = subnormal; /* the smallest number there is */
+        for (int64_t i = 0; i < MP_TC_LANES && !subnormal; i++) codes[i * K + k] = 0;
+    }
     for (int64_t k = 0; k < K; k++) {
         numbers[k] = (float)mp_decode(dtype, a.data, k);
         for (int64_t i = 0; i < MP_TC_LANES; i++) lanes[k * MP_TC_LANES + i] = codes[i * K + k];

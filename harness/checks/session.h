@@ -42,7 +42,7 @@ mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp
 mp_status mp_session_offer(mp_session *s, mp_subject *subject, const mp_case *c, const mp_offer **offer,
                            mp_error *err);
 
-/* From how many bytes on inputs of another case are made where its subject reads them; SIZE_MAX: by the host. */
+/* From how many bytes on inputs of another case are made where its subject reads them; SIZE_MAX: never. */
 size_t mp_session_defers_from(const mp_session *s);
 
 /* Runs the subject, and looks at everything around the run: guards, inputs, rows that must not be written,

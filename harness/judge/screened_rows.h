@@ -25,8 +25,8 @@ mp_status mp_screened_rows_alloc(mp_screened_rows *rows, const mp_stage_judge *s
  * that are measured again are others for another `which`. */
 mp_status mp_screened_rows_take(mp_screened_rows *rows, const mp_stage_judge *s, mp_status status,
                                 uint64_t which, const mp_error *own, mp_error *err);
-/* Has the rows made that the judge reads (mp_tensor_make_rows): `each` of t for a row of the stage, where `at`
- * says, [rows], or NULL, one behind the other. */
+/* Has the rows made that the judge reads (mp_tensor_make_rows): `each` of t for a row of the stage, where
+ * `at` says, [rows], or NULL, one behind the other. */
 void mp_screened_rows_make(const mp_screened_rows *rows, const mp_stage_judge *s, const mp_tensor *t,
                            const int64_t *at, int64_t each);
 /* One row, by its figures, by the judge, or both; from several threads at once. Whether by the judge. */

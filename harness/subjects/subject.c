@@ -234,10 +234,11 @@ mp_status mp_subject_open(const char *name, mp_subject *s, mp_error *err) {
     if (strcmp(name, "cuda") == 0) return cuda_open(s, err);
     if (begins_with(name, MP_PLUGIN_PREFIX)) return mp_plugin_open(name, s, err);
     if (begins_with(name, MP_PROGRAM_PREFIX)) return mp_program_open(name, s, err);
+    const size_t length = strlen(name);
+    const bool library = length > 3 && strcmp(name + length - 3, ".so") == 0;
     return mp_fail(err, MP_EINPUT,
-                   "unknown subject '%s': expected ref, host, cuda, auto, plugin:PATH or "
-                   "worker:COMMAND",
-                   name);
+                   "unknown subject '%s': expected ref, host, cuda, auto, plugin:PATH or worker:COMMAND%s%s",
+                   name, library ? ", as " MP_PLUGIN_PREFIX : "", library ? name : "");
 }
 
 bool mp_subject_is_foreign(const char *name) {

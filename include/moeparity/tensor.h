@@ -40,8 +40,8 @@ void mp_tensor_free(mp_tensor *t); /* takes an absent tensor; sets data = NULL *
 /* To be called before the data of inputs are read, by one thread at a time: makes what of the matrices that
  * are marked, [dim[0]], or of all where it is NULL, is not there yet. Of most tensors all is. */
 void mp_tensor_make(const mp_tensor *t, const bool *matrices);
-/* The same of activations, by rows: those that are named, [count], but for negative ones, or the first `count`
- * where it is NULL; t may be a window of such a tensor. */
+/* The same of activations, by rows: those that are named, [count], but for negative ones, or the first
+ * `count` where it is NULL; t may be a window of such a tensor. */
 void mp_tensor_make_rows(const mp_tensor *t, const int64_t *rows, int64_t count);
 /* First changed guard byte: returns true when both zones are intact; else *offset is its byte offset relative
  * to the data (negative: before it; >= bytes: behind it). */

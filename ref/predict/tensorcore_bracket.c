@@ -14,8 +14,7 @@ enum {
     BLOCK_ROWS = 16, /* by a panel: their sums stay in the first-level cache */
     BLOCK = BLOCK_ROWS * COLUMNS,
     ROWS = 128, /* that are packed at once: a panel is read once for them all */
-    MOST_STEPS = 512,
-    LEFT_OPEN = 5 /* the steps are quicker where more than one in so many is */
+    MOST_STEPS = 512
 };
 
 typedef struct workspace {
@@ -312,7 +311,7 @@ bool mp_tc_bracket_task(const mp_tc_kernel *kernel, const mp_tc_model *model, co
             for (int64_t r = 0; r < count; r += BLOCK_ROWS)
                 opened += settle(&j, slot, r, count - r < BLOCK_ROWS ? count - r : BLOCK_ROWS, n / COLUMNS);
             all += count * (task->n - n < COLUMNS ? task->n - n : COLUMNS);
-            if (opened * LEFT_OPEN > all) return false;
+            if (opened * kernel->one_open_in > all) return false;
         }
         for (int64_t r = 0; r < count; r++) take_steps_of_row(&j, r, slot[r]);
     }

@@ -109,6 +109,8 @@ typedef struct mp_tc_kernel {
     void (*run_single)(const mp_tc_block *block);          /* as mp_tc_single; NULL: has none */
     void (*run_bracket)(const mp_tc_bracket_block *block); /* NULL: has none */
     mp_tc_run_lanes *run_lanes;                            /* where it has brackets */
+    int one_open_in; /* as many results, at most: where brackets leave more to lanes, `run` is quicker, by
+                        measurements with one core's AVX-512 and AVX2 */
 } mp_tc_kernel;
 
 /* Kernels this CPU can run, fastest first; the last one is portable. Returns their number. */

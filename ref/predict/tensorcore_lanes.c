@@ -24,15 +24,18 @@ MP_CLONES void mp_tc_lanes_prepare(bool fp16, int group, int64_t k, const float 
                                    int32_t *hidden) {
     const int least = fp16 ? FP16_LEAST : OF_ZEROS;
     for (int64_t g = 0; g < k / group; g++) {
+        uint32_t any = 0;
         int largest = OF_ZEROS;
         for (int64_t i = g * group; i < (g + 1) * group; i++) {
             uint32_t bits;
             memcpy(&bits, &a[i], sizeof bits);
             const int e = (int)(bits >> SHIFT & 0xFF) - BIAS, seen = e > least || e == OF_ZEROS ? e : least;
+            any |= bits << 1;
             largest = seen > largest ? seen : largest;
             exponent[i] = seen * (1 << HALF_SHIFT) * (1 << 16) + (seen * (1 << HALF_SHIFT) & 0xFFFF);
         }
-        hidden[g] = fp16 ? (largest + FP16_LEAST - 1 + BIAS) * (1 << SHIFT) : FLOOR;
+        const int32_t below = fp16 ? (largest + FP16_LEAST - 1 + BIAS) * (1 << SHIFT) : FLOOR;
+        hidden[g] = any ? below : 0; /* products of zeros hide nothing */
     }
 }
 
@@ -53,7 +56,7 @@ AVX512 INLINE __m256 cut_avx512(__m256i first, __m256i second) {
     return _mm512_cvtpd_ps(_mm512_castsi512_pd(_mm512_and_si512(_mm512_castpd_si512(total), kept)));
 }
 
-/* Returns the largest product's exponent, above what may be hidden. */
+/* Returns the largest product's exponent, or the floor, above what may be hidden. */
 AVX512 INLINE __m512i step_avx512(const mp_tc_lanes *l, bool fp16, int group, int64_t g, __m512 *acc) {
     enum { TERMS_OF_A_SUM = 8 };
     const float *a = l->a + g * group;
@@ -78,9 +81,9 @@ AVX512 INLINE __m512i step_avx512(const mp_tc_lanes *l, bool fp16, int group, in
                                                                  _mm512_extracti64x4_epi64(largest, 1))),
                           16);
     if (fp16) e = _mm512_add_epi32(e, _mm512_set1_epi32((BIAS - FP16_BIAS) << SHIFT));
+    e = _mm512_max_epi32(e, _mm512_set1_epi32(FLOOR));
     const __m512i above = _mm512_sub_epi32(e, _mm512_set1_epi32(l->hidden[g]));
-    e = _mm512_max_epi32(_mm512_max_epi32(e, _mm512_set1_epi32(FLOOR)),
-                         _mm512_and_si512(_mm512_castps_si512(*acc), _mm512_set1_epi32(FIELD)));
+    e = _mm512_max_epi32(e, _mm512_and_si512(_mm512_castps_si512(*acc), _mm512_set1_epi32(FIELD)));
     const __m512 unit =
                      _mm512_castsi512_ps(_mm512_sub_epi32(e, _mm512_set1_epi32(l->fraction_bits << SHIFT))),
                  to_units = _mm512_castsi512_ps(_mm512_sub_epi32(
@@ -149,9 +152,9 @@ AVX2 INLINE __m256i step_avx2(const mp_tc_lanes *l, bool fp16, int group, int64_
     }
     __m256i e = _mm256_slli_epi32(_mm256_cvtepi16_epi32(largest), 16);
     if (fp16) e = _mm256_add_epi32(e, _mm256_set1_epi32((BIAS - FP16_BIAS) << SHIFT));
+    e = _mm256_max_epi32(e, _mm256_set1_epi32(FLOOR));
     const __m256i above = _mm256_sub_epi32(e, _mm256_set1_epi32(l->hidden[g]));
-    e = _mm256_max_epi32(_mm256_max_epi32(e, _mm256_set1_epi32(FLOOR)),
-                         _mm256_and_si256(_mm256_castps_si256(*acc), _mm256_set1_epi32(FIELD)));
+    e = _mm256_max_epi32(e, _mm256_and_si256(_mm256_castps_si256(*acc), _mm256_set1_epi32(FIELD)));
     const __m256 unit =
                      _mm256_castsi256_ps(_mm256_sub_epi32(e, _mm256_set1_epi32(l->fraction_bits << SHIFT))),
                  to_units = _mm256_castsi256_ps(_mm256_sub_epi32(
