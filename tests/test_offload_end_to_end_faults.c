@@ -87,7 +87,7 @@ PLANT(the_rule_of_codes_for_both, "sum_balls", mp_sum_balls_params, one_rule_for
 PLANT(ball_bias_left_out, "sum_balls", mp_sum_balls_params, p.bias = 0)
 PLANT(ball_weights_left_out, "sum_balls", mp_sum_balls_params, p.weights = 0)
 PLANT(a_store_that_is_exact, "sum_balls", mp_sum_balls_params, p.store.rounds = 0)
-PLANT(a_column_of_balls_left_out, "sum_balls", mp_sum_balls_params, p.to.width = p.to.width; p.n0++)
+PLANT(a_format_that_ends_at_one, "sum_balls", mp_sum_balls_params, p.store.most = 1)
 PLANT(ball_up_of_the_next_element, "activate_balls", mp_act_balls_params, p.up = 1)
 PLANT(another_error_of_exp, "activate_balls", mp_act_balls_params, p.rule.eps *= 2)
 PLANT(codes_by_the_contract, "activate_balls", mp_act_balls_params, p.beside = p.rule)
@@ -167,7 +167,7 @@ static const struct {
     {"no bias of balls", ball_bias_left_out, "quant=fp8-channel bias=1", "norm of values"},
     {"no weights of balls", ball_weights_left_out, "quant=fp8-channel", "norm of values"},
     {"stores that are exact", a_store_that_is_exact, "quant=fp8-channel", "sums of bounds"},
-    {"another column of balls", a_column_of_balls_left_out, "quant=fp8-channel", "token"},
+    {"a format that ends at one", a_format_that_ends_at_one, "quant=fp8-channel", "sums of bounds"},
     {"another up of balls", ball_up_of_the_next_element, "quant=fp8-channel", "norm of values"},
     {"another exp", another_error_of_exp, "quant=fp8-channel", "sums of bounds"},
     {"codes by the contract", codes_by_the_contract, "quant=fp8-channel", "sums of bounds"},
