@@ -203,16 +203,16 @@ static void every_call_may_fail(void **state) {
     every_call_of("M=9 topk=2 E=3 K=40 N=24 quant=fp8-channel");
 }
 
-/* Activations that nobody has on the host are made there for what looks at rows again; the device has them. */
+/* Activations that nobody has on the host are made there for what looks at rows again; the device has
+ * them. */
 static void what_is_deferred_is_made(void **state) {
     (void)state;
-    static const char *const texts[] = {
-        "M=700 topk=2 E=4 K=512 N=64 quant=fp8-block seed=3",
-        "M=700 topk=2 E=4 K=512 N=64 quant=nvfp4 seed=3",
-        "M=700 topk=2 E=4 K=512 N=64 quant=fp8-tensor seed=3",
-        "M=700 topk=2 E=4 K=512 N=64 quant=fp8-channel lora_adapters=2 lora_rank=8 "
-        "seed=3",
-        "M=700 topk=2 E=4 N=256 quant=fp8-block scope=quant_act seed=3"};
+    static const char *const texts[] = {"M=700 topk=2 E=4 K=512 N=64 quant=fp8-block seed=3",
+                                        "M=700 topk=2 E=4 K=512 N=64 quant=nvfp4 seed=3",
+                                        "M=700 topk=2 E=4 K=512 N=64 quant=fp8-tensor seed=3",
+                                        "M=700 topk=2 E=4 K=512 N=64 quant=fp8-channel lora_adapters=2 "
+                                        "seed=3",
+                                        "M=700 topk=2 E=4 N=256 quant=fp8-block scope=quant_act seed=3"};
     for (size_t i = 0; i < COUNT(texts); i++) {
         mp_verdict v;
         mp_error err = {0};
