@@ -169,40 +169,56 @@ static bool same_compilation(const mp_kernel *a, uint64_t key_a, const mp_kernel
     return key_a == key_b && strcmp(a->source, b->source) == 0 && strcmp(a->options, b->options) == 0;
 }
 
+/* Kernels, each of another compilation. */
+typedef struct kernel_list {
+    mp_kernel *kernel; /* [room] */
+    uint64_t *key;
+    int64_t count, room;
+} kernel_list;
+
+static mp_status make_room(kernel_list *list, mp_error *err) {
+    if (list->count < list->room) return MP_OK;
+    const int64_t room = list->room ? 2 * list->room : 64;
+    mp_kernel *kernel = realloc(list->kernel, (size_t)room * sizeof *kernel);
+    if (kernel) list->kernel = kernel;
+    uint64_t *key = kernel ? realloc(list->key, (size_t)room * sizeof *key) : NULL;
+    if (!key) return mp_fail(err, MP_EMEMORY, "a list of %lld kernels", (long long)room);
+    list->key = key;
+    list->room = room;
+    return MP_OK;
+}
+
+static mp_status add_kernel(kernel_list *list, const mp_kernel *kernel, mp_error *err) {
+    const uint64_t key = key_of(kernel);
+    for (int64_t i = 0; i < list->count; i++)
+        if (same_compilation(&list->kernel[i], list->key[i], kernel, key)) return MP_OK;
+    const mp_status status = make_room(list, err);
+    if (status != MP_OK) return status;
+    list->key[list->count] = key;
+    list->kernel[list->count++] = *kernel;
+    return MP_OK;
+}
+
 mp_status mp_cuda_prepare(mp_cuda *cuda, const mp_case *cases, const mp_config *configs, size_t count,
                           int threads, mp_error *err) {
-    const size_t most = (count + 1) * MP_CASE_KERNELS_MAX;
-    mp_kernel *kernels = malloc(most * sizeof *kernels);
-    uint64_t *keys = malloc(most * sizeof *keys);
-    int64_t distinct = 0;
-    if (!kernels || !keys) {
-        free(kernels);
-        free(keys);
-        return mp_fail(err, MP_EMEMORY, "a list of kernels for %zu cases", count);
-    }
+    kernel_list list = {0};
+    mp_status status = MP_OK;
     for (size_t i = 0; i < count; i++) {
         mp_kernel wanted[MP_CASE_KERNELS_MAX];
         const int wanted_count = mp_case_kernels(&cases[i], &configs[i], &cuda->limits, wanted);
-        for (int k = 0; k < wanted_count; k++) {
-            const uint64_t key = key_of(&wanted[k]);
-            int64_t known = 0;
-            while (known < distinct && !same_compilation(&kernels[known], keys[known], &wanted[k], key))
-                known++;
-            if (known < distinct) continue;
-            keys[distinct] = key;
-            kernels[distinct++] = wanted[k];
-        }
+        for (int k = 0; k < wanted_count; k++) MP_DO(add_kernel(&list, &wanted[k], err));
     }
 #pragma omp parallel for schedule(dynamic) num_threads(threads > 0 ? threads : 1)
-    for (int64_t i = 0; i < distinct; i++) {
+    for (int64_t i = 0; i < list.count; i++) {
         void *cubin = NULL;
         size_t cubin_bytes = 0;
-        if (mp_jit_cubin(&kernels[i], cuda->limits.architecture, &cubin, &cubin_bytes, NULL) == MP_OK)
+        if (mp_jit_cubin(&list.kernel[i], cuda->limits.architecture, &cubin, &cubin_bytes, NULL) == MP_OK)
             free(cubin);
     }
-    free(kernels);
-    free(keys);
-    return MP_OK;
+out:
+    free(list.kernel);
+    free(list.key);
+    return status;
 }
 
 static mp_status find_entry(const mp_cuda *cuda, mp_module *module, const char *name, CUfunction *function,

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "cases/deferred.h"
+#include "cases/fill.h"
 #include "kernels/stage/stage.h"
 
 #define STAGE(stage, scope, name) &mp_device_##name,
@@ -20,11 +22,27 @@ mp_executor mp_device_executor(mp_device_run *run) {
     return executor;
 }
 
+/* What makes those inputs on the device that are large enough to be made there. */
+static int input_kernels(const mp_case *c, mp_kernel *kernels) {
+    const mp_tensor_set inputs = mp_case_inputs(c);
+    int count = 0;
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        if (!(inputs & MP_IN_SET(id)) || !mp_can_be_deferred(c, (mp_tensor_id)id)) continue;
+        const mp_tensor t = mp_case_shape(c, (mp_tensor_id)id, 1);
+        if (mp_tensor_bytes(&t) < MP_DEFER_FROM_BYTES) continue;
+        const mp_numbers numbers = mp_numbers_of(c, (mp_tensor_id)id);
+        kernels[count++] = mp_kernel_fill(&numbers);
+        kernels[count++] = mp_kernel_largest(&numbers.format);
+    }
+    return count;
+}
+
 int mp_case_kernels(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
                     mp_kernel kernels[MP_CASE_KERNELS_MAX]) {
     int count = 0;
     kernels[count++] = mp_kernel_deliver();
     kernels[count++] = mp_kernel_survey("survey");
+    count += input_kernels(c, &kernels[count]);
     for (int s = 0; s < MP_STAGE_COUNT; s++)
         if (stages[s]->run && mp_case_has_stage(c, (mp_stage)s))
             count += stages[s]->kernels(c, config, limits, &kernels[count]);

@@ -16,7 +16,11 @@ typedef struct mp_device_run {
 } mp_device_run;
 mp_executor mp_device_executor(mp_device_run *run);
 
-enum { MP_STAGE_KERNELS_MAX = 3, MP_CASE_KERNELS_MAX = 2 + MP_STAGE_COUNT * MP_STAGE_KERNELS_MAX };
+enum {
+    MP_STAGE_KERNELS_MAX = 3,
+    MP_INPUT_KERNELS = 2,
+    MP_CASE_KERNELS_MAX = 2 + MP_TENSOR_COUNT * MP_INPUT_KERNELS + MP_STAGE_COUNT * MP_STAGE_KERNELS_MAX
+};
 /* The distinct compilations of a case, without GEMMs that such a device cannot run; returns their number. */
 int mp_case_kernels(const mp_case *c, const mp_config *config, const mp_device_limits *limits,
                     mp_kernel kernels[MP_CASE_KERNELS_MAX]);

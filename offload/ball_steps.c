@@ -23,6 +23,13 @@ static mp_ball_rows rows_in(const mp_device_pipeline *p, mp_scratch which) {
     return (mp_ball_rows){mp_pipeline_scratch(p, which), rows * width, width};
 }
 
+size_t mp_ball_bytes_of_token(const mp_device_pipeline *p) {
+    const size_t x = (size_t)mp_blocks_of(p->c.K, p->rules->quant_x.group),
+                 act = (size_t)(p->c.topk * mp_blocks_of(p->c.N, p->rules->quant_act.group)),
+                 of_row = sizeof(double) + 2 * sizeof(mp_ball_sum_rule);
+    return (x > act ? x : act) * sizeof(mp_quant_group) + (size_t)p->c.topk * of_row;
+}
+
 /* What is known of the groups of these rows, into MP_SCRATCH_GROUPS. */
 static mp_status bring_groups(const mp_device_pipeline *p, mp_stage stage, int64_t first, int64_t rows,
                               int64_t groups, mp_error *err) {

@@ -26,7 +26,7 @@ static size_t bytes_of_slot(const mp_device_pipeline *p) {
 
 static size_t bytes_of_token(const mp_device_pipeline *p) {
     const size_t x = p->rules ? parts_of(p) * (size_t)p->c.K * sizeof(double) : 0;
-    return (size_t)p->c.topk * bytes_of_slot(p) + x;
+    return (size_t)p->c.topk * bytes_of_slot(p) + x + (p->rules ? mp_ball_bytes_of_token(p) : 0);
 }
 
 static mp_status make_room(mp_device_pipeline *p, mp_error *err) {
@@ -36,7 +36,7 @@ static mp_status make_room(mp_device_pipeline *p, mp_error *err) {
     size_t budget = 0;
     mp_status status = MP_OK;
     MP_DO(mp_offload_budget(o, &budget, err));
-    const size_t least = parts_of(p) * MOST_SLAB_BYTES, most = budget / 2 < least ? budget / 2 : least;
+    const size_t limit = parts_of(p) * MOST_SLAB_BYTES, most = budget / 2 < limit ? budget / 2 : limit;
     p->slab = (int64_t)(most / of_token) < c->M ? (int64_t)(most / of_token) : c->M;
     if (p->slab < 1) {
         status = mp_fail(err, MP_EMEMORY, "a token takes %zu bytes of the device; %zu may be taken", of_token,

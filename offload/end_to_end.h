@@ -46,12 +46,15 @@ mp_status mp_value_activate(const mp_device_pipeline *p, int64_t slots, mp_error
 mp_status mp_value_measure(const mp_device_pipeline *p, int64_t first, int64_t count, mp_dtype stored,
                            mp_error *err);
 
+/* What steps of balls take of the device for each token beside these buffers: scales, and rules of sums. */
+size_t mp_ball_bytes_of_token(const mp_device_pipeline *p);
 /* quant_x: of tokens first .. first+count into MP_SCRATCH_QUANT_X; quant_act: of the slots of these,
  * where they lie. */
 mp_status mp_ball_quantise(const mp_device_pipeline *p, mp_stage stage, int64_t first, int64_t count,
                            mp_error *err);
 /* Has the GEMM sum radii, and brings the rules of its sums over so many rows; waits for the device. */
 mp_status mp_ball_prepare_gemm(const mp_device_pipeline *p, mp_pipeline_gemm *g, int64_t rows, mp_error *err);
+/* As those of values; each leaves balls. */
 mp_status mp_ball_epilogue(const mp_device_pipeline *p, const mp_pipeline_gemm *g, const mp_piece *piece,
                            mp_error *err);
 mp_status mp_ball_activate(const mp_device_pipeline *p, int64_t slots, mp_error *err);

@@ -142,6 +142,8 @@ MP_MEASURED double mp_worst_evaluation(const mp_act_rule *r, double gate, double
 
 #define MP_OWN_ROUNDINGS (1 + 0x1p-39) /* of these sums of a few dozen terms themselves */
 
+/* Bound of |subject - mp_activate(c, gate, up, NULL)| where the subject's gate and up lie within the radii:
+ * everything is taken for deterministic. Infinite where something is not finite. */
 MP_MEASURED double mp_activation_interval_bound(const mp_act_rule *rule, const mp_act_point *at,
                                                 double gate_radius, double up, double up_radius) {
     const mp_act_form *form = &rule->form;

@@ -74,10 +74,6 @@ void mp_activation_propagate(const mp_act_rule *rule, const mp_act_point *gate, 
                              double gate_random, double up, double up_sure, double up_random,
                              mp_activation_span *result);
 
-/* mp_activation_interval_bound (ref/activated_ball.h): a bound of |subject - mp_activate(c, gate, up, NULL)|
- * where the subject's gate and up lie within the radii: everything is taken for deterministic. INFINITY where
- * something is not finite. */
-
 /* A stored activation that an engine is to measure by itself: of each slot what measured.h says of its
  * elements, of which `passed` are plain, of a finite gate and up, and within their bound; of a filtered slot
  * none. */

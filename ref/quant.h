@@ -46,10 +46,12 @@ mp_status mp_quant_for_each(const mp_quant_pass *p, mp_quant_visit *visit, void 
 void mp_quant_for_row(const mp_quant_pass *p, const mp_quant_unit *all, int64_t r, float *x,
                       mp_quant_visit *visit, void *ctx);
 mp_quant_unit mp_quant_unit_of_all(const mp_quant_pass *p); /* empty of others */
+/* Groups of a row that share a scale. */
 static inline int64_t mp_quant_groups(const mp_quant_pass *p) {
     return mp_blocks_of(mp_tensor_row_length(p->from), p->group);
 }
 
+/* Where the scale of a group lies, of a row that lies there. */
 static inline int64_t mp_quant_scale_at(const mp_quant_pass *p, int64_t row, int64_t group) {
     return p->per == MP_PER_TENSOR ? 0 : row * mp_quant_groups(p) + group;
 }

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A device that compares something else than was asked, and says that all is equal: of a right trace, it is
  * found out by the rows that the CPU predicts, or by those with another code. */
+#include "cases/deferred.h"
 #include "harness/judge/judge_bits.h"
+#include "harness/verdict_make.h"
 #include "moeparity/preset.h"
 #include "offload/device/confirm_act.h"
 #include "offload/device/confirm_combine.h"
@@ -201,8 +203,48 @@ static void every_call_may_fail(void **state) {
     every_call_of("M=9 topk=2 E=3 K=40 N=24 quant=fp8-channel");
 }
 
+/* Activations that nobody has on the host are made there for what looks at rows again; the device has
+ * them. */
+static void what_is_deferred_is_made(void **state) {
+    (void)state;
+    static const char *const texts[] = {"M=700 topk=2 E=4 K=512 N=64 quant=fp8-block seed=3",
+                                        "M=700 topk=2 E=4 K=512 N=64 quant=nvfp4 seed=3",
+                                        "M=700 topk=2 E=4 K=512 N=64 quant=fp8-tensor seed=3",
+                                        "M=700 topk=2 E=4 K=512 N=64 quant=fp8-channel lora_adapters=2 "
+                                        "seed=3",
+                                        "M=700 topk=2 E=4 N=256 quant=fp8-block scope=quant_act seed=3"};
+    for (size_t i = 0; i < COUNT(texts); i++) {
+        mp_verdict v;
+        mp_error err = {0};
+        mp_inputs later;
+        int deferred = 0;
+        start(texts[i]);
+        contract = mp_contract_of_architecture(MP_HOST_ARCHITECTURE, &f.c);
+        if (mp_inputs_create_deferring(&f.c, 1, &later, &err)) fail_msg("%s", err.text);
+        for (int bits = 0; bits < 2; bits++) {
+            mp_verdict_init(&v);
+            mp_offload_begin(offload, &later);
+            for (int id = 0; id < MP_TENSOR_COUNT; id++)
+                if (later.t[id].maker) mp_offload_lend(offload, &later.t[id], f.in.t[id].data), deferred++;
+            mp_engine engine = *mp_offload_engine(offload);
+            engine.predict_gemm = NULL;
+            engine.confirm_gemm = NULL;
+            if (bits ? mp_judge_bits(&f.c, &contract, NULL, &later, &trace, &engine, &v, &err)
+                     : mp_judge(&f.c, &contract, NULL, &later, &trace, MP_POISON_A, &engine, &v, &err))
+                fail_msg("%s: %s", texts[i], err.text);
+            assert_int_equal(v.check[bits ? MP_CHECK_BITS : MP_CHECK_BOUND].answer, MP_PASSED);
+            mp_verdict_free(&v);
+            mp_offload_begin(offload, NULL);
+        }
+        assert_true(deferred > 0);
+        mp_inputs_destroy(&later);
+        stop();
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_found_out),
-                                       cmocka_unit_test(every_call_may_fail)};
+                                       cmocka_unit_test(every_call_may_fail),
+                                       cmocka_unit_test(what_is_deferred_is_made)};
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

@@ -146,6 +146,26 @@ static void what_runs_is_compiled_ahead(void **state) {
     assert_int_equal(fake.live, 0);
 }
 
+/* What makes inputs on the device, where they are large: 71.7 MB of x, and 61.4 MB, below 64 MiB. */
+static void what_fills_is_compiled_ahead(void **state) {
+    (void)state;
+    static const char *const rows[] = {"M=60000 topk=2", "M=70000 topk=2"};
+    const mp_suite_options options = {.settings = {.subject = "cuda", .engine = "cpu"}};
+    int ahead[2];
+    for (int i = 0; i < 2; i++) {
+        mp_error err = {0};
+        mp_matrix matrix = {0};
+        mp_setup setup;
+        assert_int_equal(mp_matrix_add(&matrix, rows[i], NULL, 0, &err), MP_OK);
+        if (mp_setup_open(&options, &matrix, false, &setup, &err) != MP_OK) fail_msg("%s", err.text);
+        ahead[i] = compiled();
+        mp_setup_close(&setup);
+        mp_matrix_free(&matrix);
+    }
+    assert_int_equal(ahead[1], ahead[0] + 1);
+    assert_int_equal(fake.live, 0);
+}
+
 /* What cannot be opened is not tried again; where it was asked for by name it is told. */
 static void without_a_device_the_cpu_judges(void **state) {
     (void)state;
@@ -357,6 +377,7 @@ int main(void) {
                                        cmocka_unit_test(the_device_is_opened_when_it_pays),
                                        cmocka_unit_test(what_judges_is_compiled_ahead),
                                        cmocka_unit_test(what_runs_is_compiled_ahead),
+                                       cmocka_unit_test(what_fills_is_compiled_ahead),
                                        cmocka_unit_test(without_a_device_the_cpu_judges),
                                        cmocka_unit_test(a_run_is_judged_on_the_device),
                                        cmocka_unit_test(a_judge_that_is_wrong_is_a_crash),

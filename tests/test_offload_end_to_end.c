@@ -196,9 +196,28 @@ static void bounds_are_those_of_a_token(void **state) {
     offload = usual;
 }
 
+/* What clamps make of a NaN the contract says: of balls on the device, and of what they are compared with. */
+static void clamps_of_nan_are_the_contracts(void **state) {
+    (void)state;
+    for (int clamped = 0; clamped < MP_CLAMP_NAN_COUNT; clamped++) {
+        mp_error err = {0};
+        host_run r;
+        mp_stage_figures by_device, by_cpu;
+        host_run_create(
+            &r, "M=7 E=4 topk=2 K=64 N=32 quant=fp8-channel data=special act=clamp_silu limit=1 seed=4",
+            offload);
+        r.contract.act_clamp_nan = (mp_clamp_nan)clamped;
+        if (end_to_end_by(&r, mp_offload_engine(offload), &by_device, &err)) fail_msg("%s", err.text);
+        if (end_to_end_by(&r, &mp_engine_plain, &by_cpu, &err)) fail_msg("%s", err.text);
+        same_bounds("clamps", &by_device, &by_cpu);
+        host_run_free(&r, offload);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_case_has_the_same_figures), cmocka_unit_test(others_are_left_to_the_cpu),
-        cmocka_unit_test(slabs_and_pieces_leave_no_token_out), cmocka_unit_test(bounds_are_those_of_a_token)};
+        cmocka_unit_test(slabs_and_pieces_leave_no_token_out), cmocka_unit_test(bounds_are_those_of_a_token),
+        cmocka_unit_test(clamps_of_nan_are_the_contracts)};
     return cmocka_run_group_tests(tests, open_device, close_device);
 }

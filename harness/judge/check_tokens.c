@@ -25,15 +25,16 @@
 #include <stdlib.h>
 
 /* The CPU computes all slots of a token, with radii: of few tokens, or of one that reads so many weights, it
- * computes one. */
+ * computes one, and others where nothing can be said of that one. */
 enum { FEW_TOKENS = 16 * MP_CROSS_CHECKED };
 #define MANY_WEIGHTS 0x1p26
 
 typedef struct check {
     const mp_token_figures *figures;
     const mp_bound_figures *bounds;
-    int64_t width, seen; /* elements of a token; tokens so far */
-    double *radius;      /* [tokens, width] d of those that are checked, in their order */
+    int64_t width, seen;              /* elements of a token; tokens so far */
+    int64_t with_values, with_bounds; /* tokens that were compared */
+    double *radius;                   /* [tokens, width] d of those that are checked, in their order */
     mp_bounded_store store;
     double apart;
     mp_status status;
@@ -41,12 +42,12 @@ typedef struct check {
 } check;
 
 /* What the pipeline of the device is, apart from the order of its sums: as that of ref/, with CUDA's
- * functions. */
-static mp_contract float64_contract(const mp_judgement *j) {
+ * functions. Of balls it is the contract's in what clamps make of a NaN. */
+static mp_contract float64_contract(const mp_judgement *j, bool balls) {
     mp_contract exact = mp_exact_but_for_codes(j->contract);
     exact.act_ulps = MP_ACT64_ULPS;
     exact.act_ulps_per_argument = j->c->act == MP_GELU_TANH ? MP_ACT64_ULPS_PER_ARGUMENT : 0;
-    exact.act_clamp_nan = MP_CLAMP_NAN_KEPT;
+    if (!balls) exact.act_clamp_nan = MP_CLAMP_NAN_KEPT;
     return exact;
 }
 
@@ -76,6 +77,7 @@ static void compare(void *ctx, mp_span *span, const mp_balls *out, int64_t first
                  errors = sqrt(by_cpu.error2), values = sqrt(by_cpu.value2),
                  apart = sqrt(radius2) * (1 + rounding) + lost;
     if (k->status != MP_OK || !isfinite(radius)) return;
+    k->with_values++;
     if (by_device->odd == by_cpu.odd && by_device->elements == by_cpu.elements &&
         within(by_device->max_abs, by_cpu.max_abs, radius + 0x1p-51 * by_cpu.max_abs) &&
         within(sqrt(by_device->error2), errors, apart + rounding * errors) &&
@@ -138,7 +140,9 @@ static void compare_bounds(void *ctx, mp_span *span, const mp_balls *out, int64_
         add_element(k, by_device, i, mp_decode(got->dtype, got->data, first_row * out->width + i), &b,
                     radii[i], &t);
     }
-    if (k->status != MP_OK || !isfinite(t.off) || are_alike(k, by_device, &t)) return;
+    if (k->status != MP_OK || !isfinite(t.off)) return;
+    k->with_bounds++;
+    if (are_alike(k, by_device, &t)) return;
     k->status = mp_fail(
         k->err, MP_EDEVICE,
         "the judge on the device is wrong: token %lld of the output: sums of bounds %.17g and, of "
@@ -149,45 +153,70 @@ static void compare_bounds(void *ctx, mp_span *span, const mp_balls *out, int64_
         t.figures.quant_bound, t.figures.bounded, t.figures.failed, t.figures.max_ratio, k->apart);
 }
 
-/* Balls of these tokens by the CPU. */
-static mp_status check_bounds(const mp_judgement *j, mp_span *span, mp_stage last, check *k, mp_error *err) {
-    const mp_contract exact = mp_exact_but_for_codes(j->contract);
-    const mp_dtype stored = j->t[MP_OUT].dtype;
+/* A span from the inputs to the output, of some tokens, by the CPU. */
+static mp_status propagate(const mp_judgement *j, const mp_contract *contract, mp_span *span,
+                           mp_span_take *take, check *k, mp_error *err) {
     mp_judgement by_cpu = *j;
+    mp_stage last = MP_COMBINE;
+    while (!mp_case_has_stage(j->c, last)) last--;
+    by_cpu.contract = contract;
     by_cpu.engine = mp_engine_of_cpu();
-    mp_span balls = {
-        .beside = &exact, .shown_scales = true, .tokens = span->tokens, .token_count = span->token_count};
     k->seen = 0;
-    k->store = (mp_bounded_store){mp_places_of(stored), mp_store_rounds(j->contract, stored)};
-    k->apart = 0x1p-43 * (double)(j->c->K + j->c->N + j->c->topk);
-    return mp_span_propagate(&balls, &by_cpu, MP_ALL_STAGES, last, k->width * j->c->M, compare_bounds, k,
-                             err);
+    return mp_span_propagate(span, &by_cpu, MP_ALL_STAGES, last, k->width * j->c->M, take, k, err);
+}
+
+static mp_status check_some(const mp_judgement *j, const int64_t *tokens, int64_t count, check *k,
+                            mp_error *err) {
+    const mp_contract float64 = float64_contract(j, k->bounds != NULL),
+                      exact = mp_exact_but_for_codes(j->contract);
+    mp_span values = {.beside = &float64, .numbers_stay = true, .tokens = tokens, .token_count = count},
+            balls = {.beside = &exact, .shown_scales = true, .tokens = tokens, .token_count = count};
+    mp_status status = propagate(j, &float64, &values, compare, k, err);
+    if (status == MP_OK && k->status == MP_OK && k->bounds)
+        status = propagate(j, j->contract, &balls, compare_bounds, k, err);
+    return status;
+}
+
+static bool is_routed(const mp_judgement *j, int64_t token) {
+    const int32_t *ids = j->t[MP_TOPK_IDS].data;
+    for (int64_t slot = token * j->c->topk; slot < (token + 1) * j->c->topk; slot++)
+        if (ids[slot] >= 0) return true;
+    return false;
+}
+
+/* Tokens that go to some expert, spread over all of them; returns how many. Others are zeros. */
+static int64_t choose(const mp_judgement *j, int64_t tokens[MP_CROSS_CHECKED]) {
+    int64_t place[MP_CROSS_CHECKED], routed = 0, next = 0;
+    for (int64_t m = 0; m < j->c->M; m++) routed += is_routed(j, m);
+    const uint64_t which = (uint64_t)j->c->seed;
+    if (routed == 0) return mp_cross_check_choose(j->c->M, which, MP_CROSS_CHECKED, tokens);
+    const int64_t chosen = mp_cross_check_choose(routed, which, MP_CROSS_CHECKED, place);
+    routed = 0;
+    for (int64_t m = 0; m < j->c->M && next < chosen; m++) /* places ascend */
+        if (is_routed(j, m) && place[next] == routed++) tokens[next++] = m;
+    return chosen;
 }
 
 mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures,
                           const mp_bound_figures *bounds, mp_error *err) {
     const mp_case *c = j->c;
-    const mp_contract exact = float64_contract(j);
-    const int64_t elements = mp_tensor_count(&j->t[MP_OUT]);
-    mp_judgement by_cpu = *j;
-    by_cpu.contract = &exact;
-    by_cpu.engine = mp_engine_of_cpu();
+    const mp_dtype stored = j->t[MP_OUT].dtype;
     int64_t tokens[MP_CROSS_CHECKED];
-    const int64_t chosen = mp_cross_check_choose(c->M, (uint64_t)c->seed, MP_CROSS_CHECKED, tokens);
+    const int64_t chosen = choose(j, tokens);
     const double weights = (double)c->topk * mp_case_products(c);
     const bool dear = c->M < FEW_TOKENS || weights >= MANY_WEIGHTS;
-    mp_span span = {.beside = &exact,
-                    .numbers_stay = true,
-                    .tokens = dear ? tokens + chosen / 2 : tokens,
-                    .token_count = dear ? 1 : chosen};
-    check k = {.figures = figures, .bounds = bounds, .width = elements / c->M, .err = err};
-    mp_stage last = MP_COMBINE;
-    while (!mp_case_has_stage(c, last)) last--;
-    k.radius = calloc((size_t)(span.token_count * k.width), sizeof *k.radius);
+    check k = {.figures = figures,
+               .bounds = bounds,
+               .width = mp_tensor_count(&j->t[MP_OUT]) / c->M,
+               .store = {mp_places_of(stored), mp_store_rounds(j->contract, stored)},
+               .apart = 0x1p-43 * (double)(c->K + c->N + c->topk),
+               .err = err};
+    k.radius = calloc((size_t)(chosen * k.width), sizeof *k.radius);
     mp_status status = k.radius ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for radii of tokens");
-    if (status == MP_OK)
-        status = mp_span_propagate(&span, &by_cpu, MP_ALL_STAGES, last, elements, compare, &k, err);
-    if (status == MP_OK && bounds && k.status == MP_OK) status = check_bounds(j, &span, last, &k, err);
+    if (status == MP_OK && !dear) status = check_some(j, tokens, chosen, &k, err);
+    for (int64_t i = 0; i < chosen && dear && status == MP_OK && k.status == MP_OK; i++)
+        if (k.with_values == 0 || (bounds && k.with_bounds == 0))
+            status = check_some(j, &tokens[(chosen / 2 + i) % chosen], 1, &k, err);
     free(k.radius);
     return status == MP_OK ? k.status : status;
 }

@@ -103,7 +103,8 @@ static mp_span_bound bound_sums(mp_span *j, const mp_contract *of, mp_stage stag
     const double largest = of_any ? largest_a : fmax(largest_a, largest_w(j, stage, p, scaled)),
                  given = given_scale(j, stage, coded);
     mp_span_bound bound = {.sum = mp_accumulation_bound(c, contract, p, given > 0 ? given : 1, largest)};
-    mp_add_flushed(contract, p, mp_multiplied_as(c, p), scaled, !of_balls, largest, &bound.sum);
+    mp_add_flushed(contract, p, mp_multiplied_as(c, p), scaled, !of_balls, &j->flushed_w[stage], largest,
+                   &bound.sum);
     const double made = coded && s->made ? largest_made_scale(j, stage, reach, largest_a, given) : 0;
     const mp_gemm_scales scales = largest_scales(p, block, made);
     const mp_scaling_steps steps = mp_scaling_steps_of(contract, block, largest);
@@ -115,9 +116,13 @@ static mp_span_bound bound_sums(mp_span *j, const mp_contract *of, mp_stage stag
 }
 
 mp_span_bounds mp_span_bounds_of(mp_span *j, mp_stage stage, const mp_gemm_problem *p, const mp_balls *in) {
+    const int64_t rows = in ? in->rows : 0;
     double reach = in ? 0 : mp_largest_number(&p->a, NULL);
     mp_span_bounds bounds = {0};
-    for (int64_t r = 0; in && r < in->rows; r++) reach = fmax(reach, largest_of_row(in, r));
+#pragma omp parallel for reduction(max      \
+                                   : reach) \
+    schedule(static) if (rows > 0 && mp_worth_threads(rows, in->width))
+    for (int64_t r = 0; r < rows; r++) reach = fmax(reach, largest_of_row(in, r));
     bounds.own = bound_sums(j, j->j->contract, stage, p, in != NULL, reach);
     if (j->beside) bounds.beside = bound_sums(j, j->beside, stage, p, in != NULL, reach);
     return bounds;
@@ -194,13 +199,16 @@ void mp_span_sum_rules(mp_span *j, mp_stage stage, double reach, mp_ball_sum_rul
     memcpy(j->known[j->known_count++].rules, rules, sizeof j->known->rules);
 }
 
-/* Those of each row of a GEMM's a; without balls one for all. */
+/* Those of each row of a GEMM's a; without balls one for all. What is found of a row stands in its rule until
+ * that is made. */
 static mp_status rules_of_rows(mp_span *j, mp_stage stage, const mp_stage_gemm *gemm, const mp_balls *in,
                                mp_ball_sum_rule (**rules)[2], mp_error *err) {
     const int64_t rows = in ? in->rows : 1;
     *rules = calloc((size_t)rows, sizeof **rules);
     if (!*rules) return mp_fail(err, MP_EMEMORY, "judge: no memory for rules of %lld rows", (long long)rows);
-    for (int64_t r = 0; r < rows && in; r++) mp_span_sum_rules(j, stage, largest_of_row(in, r), (*rules)[r]);
+#pragma omp parallel for schedule(static) if (in && mp_worth_threads(rows, in->width))
+    for (int64_t r = 0; r < (in ? rows : 0); r++) (*rules)[r][0].rel = largest_of_row(in, r);
+    for (int64_t r = 0; r < rows && in; r++) mp_span_sum_rules(j, stage, (*rules)[r][0].rel, (*rules)[r]);
     if (in) return MP_OK;
     const mp_span_bounds bounds = mp_span_bounds_of(j, stage, &gemm->problem, NULL);
     (*rules)[0][0] = sum_rule_of(j->j->contract, &bounds.own, stage, &gemm->epilogue);
@@ -235,8 +243,9 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
     *out = sums.acc;
 #pragma omp parallel for schedule(static) if (mp_worth_threads(rows, 20 * width))
     for (int64_t t = 0; t < (status == MP_OK ? rows : 0); t++) {
+        if (ids[t] < 0) continue;
         const mp_ball_sum_rule *rule = rules[in ? p.a_row[t] : 0];
-        for (int64_t n = 0; n < width && ids[t] >= 0; n++) {
+        for (int64_t n = 0; n < width; n++) {
             const int64_t i = t * width + n;
             const mp_epilogue_terms terms = mp_epilogue_at(&gemm.epilogue, ids[t], n, t);
             const mp_ball sum = mp_ball_get(out, i);

@@ -33,7 +33,9 @@ static mp_gemm_rule rule_of(const mp_judgement *j, mp_stage stage, const mp_gemm
     const double largest = largest_multiplied(block, p, experts);
     mp_sum_bound sum = mp_accumulation_bound(j->c, contract, p, 1, largest);
     bool exact = mp_sums_are_exact(j->c, p, experts) && !j->contract->float64_steps;
-    if (mp_add_flushed(contract, p, mp_multiplied_as(j->c, p), block > 0, true, largest, &sum)) exact = false;
+    int64_t in_w = -1;
+    if (mp_add_flushed(contract, p, mp_multiplied_as(j->c, p), block > 0, true, &in_w, largest, &sum))
+        exact = false;
     free(experts);
     return (mp_gemm_rule){.rel = sum.rel,
                           .abs = sum.abs,

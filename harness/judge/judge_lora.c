@@ -108,7 +108,8 @@ static mp_status judge(const mp_judgement *j, mp_stage stage, mp_error *err) {
     const mp_gemm_contract *contract = mp_stage_gemm_contract(j->contract, stage);
     const double largest = fmax(mp_largest_magnitude(a, NULL), mp_largest_magnitude(w, NULL));
     l.accumulation = mp_gemm_bound(contract, w->dtype, w->dim[2], largest);
-    mp_add_flushed(contract, &l.g.problem, w->dtype, false, true, largest, &l.accumulation);
+    int64_t in_w = -1;
+    mp_add_flushed(contract, &l.g.problem, w->dtype, false, true, &in_w, largest, &l.accumulation);
     if (!isfinite(l.accumulation.rel)) {
         mp_stage_has_no_bound(j, stage, "so many terms");
         goto out;

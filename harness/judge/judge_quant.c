@@ -129,7 +129,7 @@ static void judge_row(const void *ctx, int64_t r, mp_measure *measure, double su
 /* ---- by the engine ---- */
 
 /* A group beside the scale that the subject has. */
-static mp_quant_stored_group group_of(const mp_quant_pass *p, const mp_quant_seen *seen, double scale) {
+static mp_quant_stored_group stored_group(const mp_quant_pass *p, const mp_quant_seen *seen, double scale) {
     const mp_quant_unit unit = {.amax = seen->amax};
     const mp_quant_range factor = mp_quant_factors(&p->q, &unit, scale);
     const double step = mp_quant_step_of(p, scale);
@@ -152,7 +152,7 @@ static void make_groups(const mp_quant_pass *p, const mp_quant_seen *seen, mp_qu
             const double scale =
                 p->scale ? mp_decode(p->scale->dtype, p->scale->data, mp_quant_scale_at(p, row, g))
                          : (double)p->q.given;
-            groups[r * count + g] = group_of(p, &seen[r * count + g], scale);
+            groups[r * count + g] = stored_group(p, &seen[r * count + g], scale);
         }
     }
 }

@@ -175,7 +175,10 @@ void mp_span_begin(mp_span *j, const mp_judgement *judgement, mp_stage_set stage
     j->stages = stages;
     j->last = last;
     j->lambda = sqrt(2 * log(2 * (double)elements / ODDS));
-    for (int i = 0; i < MP_STAGE_COUNT; i++) j->largest_w[i][0] = j->largest_w[i][1] = -1;
+    for (int i = 0; i < MP_STAGE_COUNT; i++) {
+        j->largest_w[i][0] = j->largest_w[i][1] = -1;
+        j->flushed_w[i] = -1;
+    }
 }
 
 mp_status mp_span_window(mp_span *j, int64_t first, int64_t count, mp_error *err) {

@@ -48,6 +48,7 @@ typedef struct mp_span {
     } known[MP_KNOWN_RULES];
     int known_count;
     double largest_w[MP_STAGE_COUNT][2]; /* numbers, and codes, of each GEMM's weights; < 0: not known yet */
+    int64_t flushed_w[MP_STAGE_COUNT];   /* as mp_add_flushed leaves it */
     mp_ball_pool pool;                   /* what the balls of a slab lie in */
     mp_stage_judge s;
     mp_strangers scales; /* of a span that ends with codes */
