@@ -108,15 +108,13 @@ static double most_of(const mp_numbers *n, mp_dtype dtype) {
     mp_u64 code = f->largest;
     int larger = 0; /* of rows, by powers of two */
     for (int i = 0; i < 4; i++) larger = n->shift[i] > larger ? n->shift[i] : larger;
-    if (f->kind != MP_CODES_UNSIGNED && !n->some_special && !n->at_limits) {
+    if (f->kind != MP_CODES_UNSIGNED && !n->some_special) {
         if (rule->style == MP_STYLE_NORMAL)
             code = mp_code_of(f, mp_number_of(MP_CENTRED_MOST + mp_has_low_bits(f), rule->exponent + larger));
         if (rule->style == MP_STYLE_INT) code = mp_code_of(f, mp_number_of(2, 0));
         if (rule->style == MP_STYLE_WIDE)
             code = mp_code_of(f, mp_number_of(MP_WIDE_MOST, rule->exponent + MP_WIDE_MOST_EXPONENT));
         if (rule->style == MP_STYLE_ONE) code = mp_code_of(f, mp_number_of(1, rule->exponent));
-        if (rule->style == MP_STYLE_POWER) code = mp_code_of(f, mp_number_of(8, rule->exponent));
-        if (rule->style == MP_STYLE_SCALE) code = mp_code_of(f, mp_number_of(16, rule->exponent));
         if (rule->style == MP_STYLE_ZERO) code = 0;
     }
     if (code < f->largest) return mp_decode_code(dtype, code);

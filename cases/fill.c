@@ -229,7 +229,7 @@ static void set_rows(const mp_case *c, mp_tensor_id which, mp_numbers *n) {
     case MP_DATA_COUNT: break;
     }
     /* whoever reads a padding token shows it */
-    if ((which == MP_X || which == MP_X_CODES) && c->routing == MP_PADDED)
+    if (c->routing == MP_PADDED && (which == MP_X || which == MP_X_CODES))
         n->padded_from = (mp_u64)mp_first_padded_token(c);
 }
 
