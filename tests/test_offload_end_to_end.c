@@ -35,6 +35,7 @@ static const char *const cases[] = {
     "M=64 E=4 topk=2 K=64 N=32 quant=mxfp8 mode=no_combine filter=0.4",
     "M=64 E=4 topk=2 K=64 N=32 quant=nvfp4 act=swiglu_oai interleaved=1 bias=1",
     "M=64 E=4 topk=2 K=64 N=32 quant=fp8-channel data=special",
+    "M=17 E=4 topk=2 K=320 N=192 dtype=fp16 data=integer quant=nvfp4",
     "M=64 E=4 topk=2 K=64 N=32 quant=fp8-channel data=special act=clamp_silu limit=1",
     "M=64 E=4 topk=2 K=256 N=256 quant=int8-block data=wide dtype=fp16",
     "M=64 E=4 topk=2 K=64 N=32 quant=fp8-channel shared=add rsf=0.5 layout=sorted",

@@ -68,10 +68,10 @@ static void compare(void *ctx, mp_span *span, const mp_balls *out, int64_t first
     for (int64_t i = 0; i < k->width; i++) {
         const mp_ball b = mp_ball_get(out, i);
         mp_token_figures_add(&by_cpu, mp_decode(got->dtype, got->data, first_row * out->width + i), b.value);
-        radii[i] = b.det;
+        radii[i] = b.det >= 0 ? b.det : INFINITY; /* NaN: a weight of zero times a radius of Inf */
         if (!mp_is_finite(b.value)) continue;
-        radius = fmax(radius, b.det); /* Inf: it is not known how far the values may be apart */
-        radius2 += b.det * b.det;
+        radius = fmax(radius, radii[i]); /* Inf: it is not known how far the values may be apart */
+        radius2 += radii[i] * radii[i];
     }
     const double rounding = ((double)k->width + 6) * 0x1p-53, lost = sqrt((double)k->width) * 0x1p-536,
                  errors = sqrt(by_cpu.error2), values = sqrt(by_cpu.value2),
@@ -109,7 +109,7 @@ static void add_element(const check *k, const mp_bound_figures *by_device, int64
     if (one.bounded == 0) return;
     const double ratio = one.max_ratio,
                  off = (d == 0 ? 0 : d / one.worst_bound) + k->apart * (1 + fmin(ratio, 0x1p100));
-    t->off = fmax(t->off, off);
+    t->off = off >= 0 ? fmax(t->off, off) : INFINITY;
     t->surely_failed += !(ratio <= 1 + off);
     t->maybe_failed += !(ratio <= 1 - off);
     if (i == by_device->worst && got == by_device->worst_got) t->ratio_there = ratio;
