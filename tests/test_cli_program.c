@@ -207,6 +207,7 @@ static void a_full_disk(void **state) {
     expect("trap '' XFSZ; ulimit -f 1; moeparity golden record full.h5 ok.yaml --subject host > /dev/null", 2,
            "", "full.h5");
     assert_int_equal(access("full.h5", F_OK), -1);
+    assert_int_equal(access("full.h5.part", F_OK), -1);
     no_temporary_files();
 }
 
