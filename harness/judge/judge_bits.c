@@ -349,6 +349,8 @@ static void conclude(const bits_judge *b, const mp_judgement *j, int64_t predict
                             j->c->scope == MP_SCOPE_ALIGN ? "integers only"
                             : b->open                     ? b->open
                                                           : "");
+    } else if (predicted == 0) {
+        mp_check_not_judged(v, MP_CHECK_BITS, "%s", open[0] ? open : "nothing to compare");
     } else if (b->required) {
         if (open[0]) mp_check_pass_partly(v, MP_CHECK_BITS, open);
     } else {

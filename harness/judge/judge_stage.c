@@ -21,15 +21,18 @@ mp_overflow mp_store_overflow(const mp_contract *contract, mp_dtype dtype) {
     return dtype == MP_FP32 || dtype == MP_FP64 ? MP_OVERFLOW_INF : contract->overflow;
 }
 
-/* The checks of a stage's numbers. */
-static const mp_check of_numbers[] = {MP_CHECK_BOUND, MP_CHECK_RMS, MP_CHECK_NAN};
-enum { OF_NUMBERS = sizeof of_numbers / sizeof *of_numbers };
+void mp_numbers_not_judged(mp_verdict *v, const char *why) {
+    static const mp_check of_numbers[] = {MP_CHECK_BOUND, MP_CHECK_RMS, MP_CHECK_NAN};
+    for (size_t i = 0; i < sizeof of_numbers / sizeof *of_numbers; i++)
+        mp_check_not_judged(v, of_numbers[i], "%s", why);
+}
 
 void mp_stage_has_no_bound(const mp_judgement *j, mp_stage stage, const char *why) {
+    char text[160];
     j->v->boundless = true;
-    for (int i = 0; i < OF_NUMBERS; i++)
-        mp_check_not_judged(j->v, of_numbers[i], "%s: no bound can be had of %s under this contract",
-                            mp_stage_name(stage), why);
+    snprintf(text, sizeof text, "%s: no bound can be had of %s under this contract", mp_stage_name(stage),
+             why);
+    mp_numbers_not_judged(j->v, text);
 }
 
 mp_status mp_stage_judge_start(const mp_judgement *j, mp_stage first, mp_stage stage, mp_stage_judge *s,
@@ -117,7 +120,7 @@ void mp_stage_judge_finish(mp_stage_judge *s) {
     mp_stage_set_shape(&m->f, s->j->c, s->rows, s->width);
     for (int i = (int)s->first; i <= (int)s->stage; i++) m->f.time_ns += s->j->trace->stage_ns[i];
     if (s->rows == 0) { /* no tokens: there is no number that could be wrong, and none that is right */
-        for (int i = 0; i < OF_NUMBERS; i++) mp_check_not_judged(v, of_numbers[i], "no tokens");
+        mp_numbers_not_judged(v, "no tokens");
         v->stage[s->stage] = m->f;
         mp_stage_judge_drop(s);
         return;

@@ -96,6 +96,8 @@ void mp_stage_judge_merge(mp_stage_judge *s, const mp_measure *part);
 void mp_stage_judge_finish(mp_stage_judge *s);
 /* Frees the sums of a measurement that could not be finished. */
 void mp_stage_judge_drop(mp_stage_judge *s);
+/* What float64 was to answer of numbers is not judged; an answer that says why, or has failed, stays. */
+void mp_numbers_not_judged(mp_verdict *v, const char *why);
 /* No bound can be had: what float64 was to answer of the stage is not judged. */
 void mp_stage_has_no_bound(const mp_judgement *j, mp_stage stage, const char *why);
 /* What the stage's store makes of what lies beyond the range of dtype. */
