@@ -165,7 +165,7 @@ mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_par
         status = mp_session_judge_float64(s, run, own, err);
     else if (run->trace->t[MP_SORTED_TOKEN_IDS].data)
         mp_judge_align(run->c, &run->offer->contract, run->in, run->trace, own);
-    for (int i = 0; i < MP_STAGE_COUNT && judged; i++) *judged += own->stage[i].judged;
+    for (int i = 0; i < MP_STAGE_COUNT && judged; i++) *judged += own->stage[i].compared;
     if (judged) *judged += own->check[MP_CHECK_INTEGER].answer != MP_NOT_JUDGED;
     for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++) {
         const mp_check_result *found = &own->check[i];
