@@ -6,6 +6,7 @@
 #include "harness/judge/judge.h"
 #include "harness/picture.h"
 #include "harness/verdict_make.h"
+#include "ref/engine.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -91,6 +92,16 @@ void mp_stage_judge_add_sums(mp_stage_judge *s, int64_t row, const double sums[3
 void mp_stage_judge_merge(mp_stage_judge *s, const mp_measure *part) {
 #pragma omp critical(mp_judge_merge)
     mp_measure_merge(&s->measure, part);
+}
+
+mp_status mp_stage_judge_expect_all(const mp_stage_judge *s, const mp_gemm_problem *p, mp_error *err) {
+    const int64_t seen = s->measure.f.compared + s->measure.open;
+    const mp_engine *engine = s->j->engine;
+    int64_t rows = 0;
+    for (int64_t t = 0; t < p->slots; t++) rows += p->topk_ids[t] >= 0 && p->a_row[t] >= 0;
+    if (seen == rows * p->w.codes->dim[1]) return MP_OK;
+    return mp_fail(err, MP_EINTERNAL, "%s: %s has shown %lld of %lld elements", mp_stage_name(s->stage),
+                   engine->name(engine), (long long)seen, (long long)(rows * p->w.codes->dim[1]));
 }
 
 void mp_stage_judge_drop(mp_stage_judge *s) {

@@ -92,6 +92,9 @@ void mp_stage_judge_part(mp_stage_judge *s, mp_measure *part);
 /* For threads that share a row, and for those that share the measure. */
 void mp_stage_judge_add_sums(mp_stage_judge *s, int64_t row, const double sums[3]);
 void mp_stage_judge_merge(mp_stage_judge *s, const mp_measure *part);
+/* MP_EINTERNAL where the engine has not shown every element of this GEMM: of what was not shown nothing is
+ * known. Before anything else is measured. */
+mp_status mp_stage_judge_expect_all(const mp_stage_judge *s, const mp_gemm_problem *p, mp_error *err);
 /* Turns the measurement into figures and answers, and frees the sums. */
 void mp_stage_judge_finish(mp_stage_judge *s);
 /* Frees the sums of a measurement that could not be finished. */
