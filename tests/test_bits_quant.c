@@ -221,6 +221,30 @@ static void shown_codes_without_scales_are_not_written_to(void **state) {
     close_bench(&b);
 }
 
+/* Nobody says who quantises, on top of a scale that is given: as small as nothing, or none at all, a scale
+ * made everything of its codes, which were anything then. */
+static void no_quantiser_gives_any_scale_beside_one_that_is_given(void **state) {
+    (void)state;
+    static const uint8_t wrong[] = {0, 1, 0x7E, 0x7F}; /* 0, the smallest, the largest, NaN */
+    for (int hidden = 0; hidden < 2; hidden++) {
+        bench b;
+        start(&b, "M=5 E=4 topk=2 K=256 N=128 quant=nvfp4", "nvfp4");
+        assert_int_equal(predict(&b), MP_OK);
+        say(&b, "quantiser", "any");
+        if (hidden) mp_tensor_free(&b.trace.t[MP_CACHE2]);
+        assert_int_equal(verdict_of(&b)->check[MP_CHECK_BOUND].answer, MP_PASSED);
+        uint8_t *scale = b.trace.t[MP_CACHE2_SCALE].data;
+        while (*scale < 0x10 || *scale > 0x70) scale++; /* far from both ends */
+        for (size_t i = 0; i < COUNT(wrong); i++) {
+            *scale = wrong[i];
+            const mp_verdict *v = verdict_of(&b);
+            assert_int_equal(v->check[MP_CHECK_BOUND].answer, MP_FAILED);
+            assert_true(v->stage[MP_QUANT_ACT].failed > 0);
+        }
+        close_bench(&b);
+    }
+}
+
 /* Not one for each row, whatever lies behind it. */
 static void a_scale_of_all_rows_is_compared_once(void **state) {
     (void)state;
@@ -264,6 +288,7 @@ int main(void) {
         cmocka_unit_test(hidden_codes_of_a_nan_fail_nobody),
         cmocka_unit_test(codes_of_hidden_numbers_are_judged),
         cmocka_unit_test(shown_codes_without_scales_are_not_written_to),
+        cmocka_unit_test(no_quantiser_gives_any_scale_beside_one_that_is_given),
         cmocka_unit_test(a_scale_of_all_rows_is_compared_once),
         cmocka_unit_test(what_is_not_known_is_not_predicted),
     };

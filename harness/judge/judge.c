@@ -143,8 +143,8 @@ static bool shows_counts_alone(const mp_judgement *j) {
            j->in->t[MP_TOPK_IDS].data && !j->in->ids_unknown;
 }
 
-/* Stages behind the last tensor that is exposed: what a subject was asked for is not judged then, whatever the
- * others are; a file was asked for no more than it holds. */
+/* Stages behind the last tensor that is exposed: what a subject was asked for is not judged then, whatever
+ * the others are; a file was asked for no more than it holds. */
 static void tell_unseen(const mp_judgement *j) {
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
         if (!mp_case_has_stage(j->c, (mp_stage)s) || exposed(j, (mp_stage)s)) continue;

@@ -39,8 +39,7 @@ typedef struct row_judge {
 static void judge_scale(quant_judge *g, quant_part *part, const mp_quant_pass *p, const mp_quant_span *at,
                         double scale) {
     const mp_quant_range may =
-        g->any ? mp_any_scale(p->codes->dtype, (double)at->unit->amax) : mp_quant_scales(&p->q, at->unit);
-    if (g->any && p->q.given != 0) return; /* of two scales one is given: nobody says how */
+        g->any ? mp_any_scale(&p->q, (double)at->unit->amax) : mp_quant_scales(&p->q, at->unit);
     /* Some leave NaN out of the largest magnitude, of others the scale becomes NaN; no ue8m0 is Inf. */
     const bool open = g->any ? at->unit->has_nan || isinf(at->unit->amax) : mp_quant_is_open(&p->q, at->unit);
     if (open) {

@@ -145,16 +145,15 @@ static void merge_amax(mp_amax *into, const mp_amax *from) {
 /* Whether the scale that is shown of a group can be made of numbers within their radii; row: of the whole
  * output. A number without a radius may be any, which makes the scale no smaller than the others do; Inf, of
  * which quantisers make what they make; or NaN, which most of them leave out. */
-static void judge_shown_scale(mp_span *j, mp_quantisation q, mp_dtype codes, const mp_amax *amax,
-                              double shown, int64_t row, int64_t group) {
+static void judge_shown_scale(mp_span *j, mp_quantisation q, const mp_amax *amax, double shown, int64_t row,
+                              int64_t group) {
     const int quantiser = j->j->contract->quantiser;
     const bool any = quantiser == MP_ANY_QUANTISER, odd = amax->has_nan || amax->unknown;
     const mp_quant_unit nan = {.has_nan = true}, inf = {.amax = INFINITY};
     mp_quant_unit low = mp_quant_unit_empty, high = mp_quant_unit_empty;
-    if (!any) q.quantiser = (mp_quantiser)quantiser;
-    /* What is given beside it enters in a way that nobody tells; the other is made of min and max. */
-    if (any ? q.given != 0 || odd
-            : quantiser == MP_QUANT_VLLM_INT8_TOKEN_ASYM || (odd && mp_quant_is_open(&q, &nan))) {
+    if (!any) q.quantiser = (mp_quantiser)quantiser; /* else the scheme's, of the same formats */
+    /* the asymmetric one is made of min and max */
+    if (any ? odd : quantiser == MP_QUANT_VLLM_INT8_TOKEN_ASYM || (odd && mp_quant_is_open(&q, &nan))) {
 #pragma omp atomic
         j->open_scales++;
         return;
@@ -162,8 +161,8 @@ static void judge_shown_scale(mp_span *j, mp_quantisation q, mp_dtype codes, con
     low.amax = amax->least > 0 ? nextafterf((float)amax->least, 0) : 0;
     high.amax = amax->unknown ? FLT_MAX : nextafterf((float)amax->most, INFINITY);
     const mp_quant_range may = {
-        (any ? mp_any_scale(codes, (double)low.amax) : mp_quant_scales(&q, &low)).low,
-        (any ? mp_any_scale(codes, (double)high.amax) : mp_quant_scales(&q, &high)).high};
+        (any ? mp_any_scale(&q, (double)low.amax) : mp_quant_scales(&q, &low)).low,
+        (any ? mp_any_scale(&q, (double)high.amax) : mp_quant_scales(&q, &high)).high};
     if (mp_scale_fits(may, shown) || (amax->unknown && mp_scale_fits(mp_quant_scales(&q, &inf), shown)))
         return;
     mp_stranger_add(&j->scales, row, group, shown, may.low, may.high);
@@ -194,7 +193,7 @@ void mp_span_tell_codes(mp_span *j) {
     if (mp_codes_share_a_scale(j->j->c) && s->rows > 0) {
         const mp_tensor *scale = mp_codes_scale(j->j->c, j->j->t, j->last);
         const mp_quantisation q = {.quantiser = mp_scheme_of(j->j->c)->quantiser, .input = j->j->c->dtype};
-        judge_shown_scale(j, q, s->got->dtype, &j->amax, mp_decode(scale->dtype, scale->data, 0), 0, 0);
+        judge_shown_scale(j, q, &j->amax, mp_decode(scale->dtype, scale->data, 0), 0, 0);
     }
     mp_strangers_tell(s, &j->scales, "scale");
     mp_strangers_count(s, j->scales.count);
@@ -214,7 +213,6 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
     const mp_quant_pass p = pass_of(j, stage);
     const mp_quant_stage_rule rule = mp_span_quant_rule(j, stage);
     const int64_t width = in->width, group = p.group;
-    const mp_dtype codes = mp_quantiser_codes(p.q.quantiser);
     const bool made = mp_scheme_of(&j->part)->made, shared = mp_codes_share_a_scale(&j->part);
     const int64_t first_row = mp_stage_rows_are_slots(stage) ? j->first_token * j->part.topk : j->first_token;
     const mp_status status = mp_span_balls(j, out, in->rows, width, err);
@@ -235,7 +233,7 @@ static mp_status propagate(mp_span *j, mp_stage stage, const mp_balls *in, mp_ba
             if (shared)
                 merge_amax(&j->amax, &amax);
             else if (made)
-                judge_shown_scale(j, p.q, codes, &amax, shown, first_row + r, g / group);
+                judge_shown_scale(j, p.q, &amax, shown, first_row + r, g / group);
             in_codes(out, at, n, mp_quant_step_of(&p, shown));
         }
     }

@@ -16,10 +16,17 @@ void mp_stranger_add(mp_strangers *of, int64_t row, int64_t column, double got, 
 
 /* Of no quantiser by name. A scale is not so small that the amax is clipped, but for 4 roundings, and at most
  * a power of two above; those that have a floor have one of 1/(448*512) or less, and a range of e4m3 that is
- * not used to its end is taken for clipped by who has 1 of 448. */
-mp_quant_range mp_any_scale(mp_dtype codes, double amax) {
-    const double exact = amax / mp_dtype_format(codes)->max_finite, floor = 1 / (448 * 512.0);
-    return (mp_quant_range){exact * (1 - 0x1p-21), fmax(2 * exact, floor) * (1 + 0x1p-21)};
+ * not used to its end is taken for clipped by who has 1 of 448. On top of one that is given it is what is
+ * left of that, rounded to its own format, whose smallest number is its floor and whose largest its end. */
+mp_quant_range mp_any_scale(const mp_quantisation *q, double amax) {
+    const double exact = amax / mp_dtype_format(mp_quantiser_codes(q->quantiser))->max_finite,
+                 least = exact * (1 - 0x1p-21), given = (double)q->given;
+    if (!(given > 0)) return (mp_quant_range){least, fmax(2 * exact, 1 / (448 * 512.0)) * (1 + 0x1p-21)};
+    const mp_format *f = mp_dtype_format(mp_quantiser_scale(q->quantiser));
+    const double u = ldexp(1.0, -f->precision), smallest = ldexp(1.0, f->emin + 1 - f->precision),
+                 most = fmax(2 * exact * (1 + 0x1p-21) / given, smallest);
+    return (mp_quant_range){fmin(least / given * (1 - u) - smallest / 2, f->max_finite),
+                            most * (1 + u) + smallest / 2};
 }
 
 bool mp_scale_fits(mp_quant_range may, double scale) {

@@ -15,8 +15,8 @@ typedef struct mp_strangers {
 
 /* One more, instead of a number in low .. high; from several threads at once. */
 void mp_stranger_add(mp_strangers *of, int64_t row, int64_t column, double got, double low, double high);
-/* Scales that some quantiser may give. */
-mp_quant_range mp_any_scale(mp_dtype codes, double amax);
+/* Scales that some quantiser of the formats of this one may give, on top of q->given where that is not 0. */
+mp_quant_range mp_any_scale(const mp_quantisation *q, double amax);
 /* Whether a scale is one of those that may be, NaN where they are. */
 bool mp_scale_fits(mp_quant_range may, double scale);
 /* How many of n codes from `first` on are the last of their format. */
