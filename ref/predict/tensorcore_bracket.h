@@ -3,8 +3,9 @@
  *
  * A float32 sum s of the exact products lies within a radius R of what the steps leave in the accumulator.
  * What is done with that, scales, epilogue and rounding, is monotone: where both ends of the bracket s-R ..
- * s+R are stored as the same code, that is the code. The others, some percent, are computed step by step,
- * sixteen at a time (ref/predict/tensorcore_lanes.h).
+ * s+R are stored as the same code, that is the code. The others, some percent, are computed step by step:
+ * on AVX-512 as pairs of a row and a column that are near each other (ref/predict/tensorcore_pairs.h), on AVX2
+ * as sixteen columns of a row (ref/predict/tensorcore_lanes.h).
  *
  * The radius. Let s_j be the float32 sum after step j of J, P a power of two that no product's exponent is
  * above, and X = sum over j = 1 .. J of max(|s_j|, P). A step of L terms and acc

@@ -5,13 +5,13 @@
 #include "ref/predict/tensorcore_steps.h"
 
 #if MP_X86
-enum { COLUMNS = MP_TC_BRACKET_COLUMNS, ROWS = MP_TC_BRACKET_ROWS };
+enum { COLUMNS = MP_TC_BRACKET_COLUMNS, STRIDE = MP_TC_BRACKET_ROWS, ROWS = 4 };
 
 /* --- AVX-512: four rows by a whole panel --- */
 
 AVX512 INLINE void step_avx512(const mp_tc_bracket_block *b, int group, int64_t g, int64_t r0) {
     enum { VECTORS = COLUMNS / 16, LARGER_MAGNITUDE = 0xB };
-    const float *a = b->a + r0 * b->stride + g * group, *w = b->w + g * group * COLUMNS;
+    const float *a = b->a + g * group * STRIDE + r0, *w = b->w + g * group * COLUMNS;
     __m512 chain[ROWS][VECTORS];
 #pragma GCC unroll 16
     for (int k = 0; k < group; k++) {
@@ -20,7 +20,7 @@ AVX512 INLINE void step_avx512(const mp_tc_bracket_block *b, int group, int64_t 
         for (int v = 0; v < VECTORS; v++) column[v] = _mm512_loadu_ps(w + k * COLUMNS + 16 * v);
 #pragma GCC unroll 4
         for (int r = 0; r < ROWS; r++) {
-            const __m512 x = _mm512_set1_ps(a[r * b->stride + k]);
+            const __m512 x = _mm512_set1_ps(a[k * STRIDE + r]);
 #pragma GCC unroll 4
             for (int v = 0; v < VECTORS; v++)
                 chain[r][v] =
@@ -57,7 +57,7 @@ AVX512 void mp_tc_bracket_avx512(const mp_tc_bracket_block *b) {
 AVX2 INLINE void step_avx2(const mp_tc_bracket_block *b, int group, int64_t g, int64_t r0, int64_t j0) {
     enum { VECTORS = 2 };
     const __m256 sign = _mm256_set1_ps(-0.0F);
-    const float *a = b->a + r0 * b->stride + g * group, *w = b->w + g * group * COLUMNS + j0;
+    const float *a = b->a + g * group * STRIDE + r0, *w = b->w + g * group * COLUMNS + j0;
     __m256 chain[ROWS][VECTORS];
 #pragma GCC unroll 16
     for (int k = 0; k < group; k++) {
@@ -65,7 +65,7 @@ AVX2 INLINE void step_avx2(const mp_tc_bracket_block *b, int group, int64_t g, i
                                         _mm256_loadu_ps(w + k * COLUMNS + 8)};
 #pragma GCC unroll 4
         for (int r = 0; r < ROWS; r++) {
-            const __m256 x = _mm256_set1_ps(a[r * b->stride + k]);
+            const __m256 x = _mm256_set1_ps(a[k * STRIDE + r]);
 #pragma GCC unroll 2
             for (int v = 0; v < VECTORS; v++)
                 chain[r][v] =

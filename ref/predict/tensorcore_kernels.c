@@ -274,18 +274,18 @@ int mp_tc_kernels(const mp_tc_kernel **kernels) {
     static const mp_tc_kernel all[] = {
 #if MP_X86
         {"avx512", AVX512_COLUMNS, &mp_tc_wide, kernel_avx512, mp_tc_single_avx512, mp_tc_bracket_avx512,
-         mp_tc_lanes_avx512, 6},
-        {"avx2", AVX2_COLUMNS, &mp_tc_double, kernel_avx2, mp_tc_single_avx2, mp_tc_bracket_avx2,
+         mp_tc_pairs_avx512, NULL, 4},
+        {"avx2", AVX2_COLUMNS, &mp_tc_double, kernel_avx2, mp_tc_single_avx2, mp_tc_bracket_avx2, NULL,
          mp_tc_lanes_avx2, 4},
 #endif
-        {"portable", PORTABLE_COLUMNS, &mp_tc_double, kernel_portable, NULL, NULL, NULL, 0},
+        {"portable", PORTABLE_COLUMNS, &mp_tc_double, kernel_portable, NULL, NULL, NULL, NULL, 0},
     };
     int first = 0;
 #if MP_X86
     __builtin_cpu_init();
     const bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bitalg") &&
-                        __builtin_cpu_supports("avx512vpopcntdq");
+                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi") &&
+                        __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq");
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     first = avx512 ? 0 : avx2 ? 1 : 2;
 #endif
