@@ -48,6 +48,7 @@ static bool shares(const climb *c, const mp_tc_kernel *kernel, double share[COLU
             .width = COLUMNS, .numbers = panel, .norms = norms, .copies = copies, .sides = columns});
     for (int n = 0; n < COLUMNS; n++) least[n] = row->power * columns[n].power;
     kernel->run_bracket(&(mp_tc_bracket_block){.group = c->form.step.group,
+                                               .chain = c->form.chain,
                                                .groups = steps,
                                                .rows = ROWS,
                                                .a = rows,

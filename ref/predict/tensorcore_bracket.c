@@ -133,6 +133,7 @@ static void bracket(const job *j, brackets *b, int64_t r0, int64_t rows, int64_t
     memset(b->sum, 0, (size_t)(rows * COLUMNS) * sizeof *b->sum);
     memset(b->sizes, 0, (size_t)(rows * COLUMNS) * sizeof *b->sizes);
     j->kernel->run_bracket(&(mp_tc_bracket_block){.group = f->step.group,
+                                                  .chain = f->chain,
                                                   .groups = steps,
                                                   .rows = rows,
                                                   .a = s->rows + r0 * f->k + first * BLOCK_ROWS,

@@ -30,15 +30,15 @@ typedef struct chosen {
 /* The dots of a part, terms from `first` on. Returns a bit for each that is certain. */
 typedef uint64_t run_part(const job *j, const chosen *c, int64_t first, float dot[MP_TC_PAIRS]);
 
-/* Those of a row that are near each other at once, and what lies between them. */
+/* Those of a row that are in reach of each other at once, and what lies between them. */
 static void store(const job *j, const chosen *c, const int64_t *slot, const float sum[MP_TC_PAIRS]) {
     for (int i = 0, end = 0; i < c->count; i = end) {
-        const int64_t row = c->row[i], first = c->column[i];
+        const int64_t row = c->row[i], first = c->column[i] / REACH * REACH, left = j->task->n - first;
         float sums[REACH] = {0};
         uint16_t codes[REACH], *out = mp_tc_bracket_out(j, slot[row]);
         for (; end < c->count && c->row[end] == row && c->column[end] - first < REACH; end++)
             sums[c->column[end] - first] = sum[end];
-        mp_tc_bracket_store(j, slot[row], first, c->column[end - 1] - first + 1, sums, codes);
+        mp_tc_bracket_store(j, slot[row], first, left < REACH ? left : REACH, sums, codes);
         for (int n = i; n < end; n++) out[c->column[n]] = codes[c->column[n] - first];
     }
 }

@@ -16,17 +16,19 @@ enum {
     ROWS = MP_TC_BRACKET_ROWS,
     COLUMNS = MP_TC_BRACKET_COLUMNS,
     TERMS = MP_TC_BRACKET_TERMS,
-    AT_ONCE = 8, /* terms */
+    AT_ONCE = 8,     /* terms */
+    SHORT_CHAIN = 8, /* of fp16, whose codes lie close */
     LARGEST_EXPONENT = 16
 };
 
 /* The radius' coefficients, and why: ref/predict/tensorcore_bracket.h. */
 static void weigh(mp_tc_bracket_form *f) {
-    const int L = f->step.group;
+    const int L = f->step.group, chains = L / f->chain;
     const double slack = 1 + 0x1p-8, roundoff = 0x1p-24, cut = 0x1p-23,
                  cut_terms = (L + 1) * mp_power_of_two(-f->step.fraction_bits);
     for (int t = 0; t < TERMS; t++) {
-        const int i = t % L, roundings = L - (i > 0 ? i : 1); /* the first two are in all */
+        const int i = t % f->chain, roundings = f->chain - (i > 0 ? i : 1) + chains -
+                                                1; /* the first two of a chain are in all */
         const double of_steps = !f->by_pairs ? 0 : t < L ? cut_terms + 2 * cut : cut;
         f->weight[t] = (float)(roundings + of_steps / roundoff);
     }
@@ -45,6 +47,7 @@ mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_term
     f.dtype = m->a == MP_TC_FP16 ? MP_FP16 : MP_BF16;
     f.step.a = f.step.b = f.dtype == MP_FP16 ? MP_TC_FP16 : MP_TC_BF16;
     f.part = part_terms > 0 && part_terms < f.k ? part_terms : f.k;
+    f.chain = f.dtype == MP_FP16 && f.step.group > SHORT_CHAIN ? SHORT_CHAIN : f.step.group;
     weigh(&f);
     return f;
 }

@@ -22,6 +22,7 @@ typedef struct mp_tc_bracket_form {
     bool from_e4m3;
     int64_t K, k;                       /* the operands'; filled up */
     int64_t part;                       /* terms of a part of k; the last may have fewer */
+    int chain;                          /* terms of a float32 chain */
     float weight[MP_TC_BRACKET_TERMS];  /* of a term's square in a norm */
     float of_sizes, of_least, of_norms; /* the radius' coefficients; of_least for every step */
 } mp_tc_bracket_form;

@@ -88,10 +88,11 @@ static inline int mp_tc_masks(int group) {
 }
 
 /* Float32 sums of rows of a by a panel of columns of w, and how large they are on the way: what brackets need
- * (ref/predict/tensorcore_bracket.h). Chains of a step's terms begin at zero, and are added in turn. */
+ * (ref/predict/tensorcore_bracket.h). Chains of terms begin at zero; those of a step are added, then to the
+ * sum. */
 enum { MP_TC_BRACKET_ROWS = MP_TC_PAIRS_ROWS, MP_TC_BRACKET_COLUMNS = MP_TC_PAIRS_COLUMNS };
 typedef struct mp_tc_bracket_block {
-    int group;            /* terms of a step: 8 or 16 */
+    int group, chain;     /* terms of a step: 8 or 16; as many, or 8 */
     int64_t groups, rows; /* k = groups * group; a multiple of 4 */
     const float *a;       /* [k, MP_TC_BRACKET_ROWS] */
     const float *w;       /* [k, columns] */
