@@ -159,7 +159,7 @@ static void brackets_have_the_bits_of_the_definition(void **state) {
                 free_operands(&o);
             }
         if (!has_brackets()) continue;
-        assert_true(of_ordinary.settled > 7 * of_ordinary.opened && of_ordinary.opened > 0);
+        assert_true(of_ordinary.settled > 6 * of_ordinary.opened && of_ordinary.opened > 0);
         assert_true(of_others.settled > 0 && of_others.opened > 0);
     }
 }

@@ -11,7 +11,7 @@
 #include <math.h>
 #include <stdio.h>
 
-enum { COLUMNS = MP_TC_BRACKET_COLUMNS, ROWS = MP_TC_BRACKET_ROWS };
+enum { COLUMNS = MP_TC_BRACKET_COLUMNS, ROWS = 4 }; /* of which one counts */
 
 static int climbs_wanted(void) {
     const char *text = getenv("MP_TC_CLIMBS");
@@ -29,20 +29,29 @@ typedef struct climb {
  * ordinary. */
 static bool shares(const climb *c, const mp_tc_kernel *kernel, double share[COLUMNS]) {
     const int64_t k = c->form.k, steps = k / c->form.step.group;
-    float *rows = allocated(ROWS * k, sizeof *rows), *panel = allocated(COLUMNS * k, sizeof *panel);
-    uint16_t *copies = allocated((COLUMNS + 1) * k, sizeof *copies);
+    float *rows = allocated(MP_TC_BRACKET_ROWS * k, sizeof *rows),
+          *panel = allocated(COLUMNS * k, sizeof *panel);
+    uint16_t *row_copies = allocated(MP_TC_BRACKET_ROWS * k, sizeof *row_copies),
+             *copies = allocated(COLUMNS * k, sizeof *copies);
     float least[ROWS * COLUMNS] = {0}, sum[ROWS * COLUMNS] = {0}, sizes[ROWS * COLUMNS] = {0};
-    float norm, norms[COLUMNS];
-    mp_tc_bracket_side row, columns[COLUMNS];
-    bool ordinary = mp_tc_bracket_pack_row(&c->form, &c->a, 0, copies, rows, &norm, 1, &row);
-    ordinary &=
-        mp_tc_bracket_pack_panel(&c->form, &c->w, 0, COLUMNS, copies + k, panel, norms, COLUMNS, columns);
-    for (int n = 0; n < COLUMNS; n++) least[n] = row.power * columns[n].power;
+    float norm[MP_TC_BRACKET_ROWS], norms[COLUMNS];
+    mp_tc_bracket_side row[MP_TC_BRACKET_ROWS], columns[COLUMNS];
+    int64_t of[COLUMNS];
+    for (int n = 0; n < COLUMNS; n++) of[n] = n;
+    bool ordinary = mp_tc_bracket_pack(
+        &c->form, &c->a, of, 1,
+        &(mp_tc_bracket_panel){
+            .width = MP_TC_BRACKET_ROWS, .numbers = rows, .norms = norm, .copies = row_copies, .sides = row});
+    ordinary &= mp_tc_bracket_pack(
+        &c->form, &c->w, of, COLUMNS,
+        &(mp_tc_bracket_panel){
+            .width = COLUMNS, .numbers = panel, .norms = norms, .copies = copies, .sides = columns});
+    for (int n = 0; n < COLUMNS; n++) least[n] = row->power * columns[n].power;
     kernel->run_bracket(&(mp_tc_bracket_block){.group = c->form.step.group,
+                                               .chain = c->form.chain,
                                                .groups = steps,
                                                .rows = ROWS,
                                                .a = rows,
-                                               .stride = k,
                                                .w = panel,
                                                .least = least,
                                                .sum = sum,
@@ -50,12 +59,13 @@ static bool shares(const climb *c, const mp_tc_kernel *kernel, double share[COLU
     for (int n = 0; n < COLUMNS && ordinary; n++) {
         const double radius = (double)c->form.of_sizes * sizes[n] +
                               (double)c->form.of_least * (double)steps * least[n] +
-                              (double)c->form.of_norms * norm * norms[n];
+                              (double)c->form.of_norms * *norm * norms[n];
         const double off = fabs((double)definition(&c->model, &c->a, 0, &c->w, n) - (double)sum[n]);
         share[n] = off == 0 ? 0 : off / radius;
     }
     free(rows);
     free(panel);
+    free(row_copies);
     free(copies);
     return ordinary;
 }
