@@ -3,6 +3,7 @@
 
 #include "cases/case_tools.h"
 #include "cases/deferred.h"
+#include "cases/graph_tables.h"
 #include "harness/answers.h"
 #include "harness/checks/first_run.h"
 #include "harness/judge/judge.h"
@@ -165,7 +166,7 @@ mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_par
         status = mp_session_judge_float64(s, run, own, err);
     else if (run->trace->t[MP_SORTED_TOKEN_IDS].data)
         mp_judge_align(run->c, &run->offer->contract, run->in, run->trace, own);
-    for (int i = 0; i < MP_STAGE_COUNT && judged; i++) *judged += own->stage[i].judged;
+    for (int i = 0; i < MP_STAGE_COUNT && judged; i++) *judged += own->stage[i].compared;
     if (judged) *judged += own->check[MP_CHECK_INTEGER].answer != MP_NOT_JUDGED;
     for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++) {
         const mp_check_result *found = &own->check[i];
@@ -191,6 +192,13 @@ void mp_session_expect_equal(mp_session *s, mp_check check, const char *what, co
                  (long long)found->rows_alone);
     mp_check_fail(s->v, check, "%s: %lld of %lld elements differ, first %s%s", what,
                   (long long)found->differing, (long long)found->compared, found->first, alone);
+}
+
+const char *mp_session_hidden_result(const mp_session *s, const mp_trace *trace) {
+    mp_stage last = MP_COMBINE;
+    while (!mp_case_has_stage(&s->row->c, last)) last--;
+    const mp_tensor_id id = mp_stage_output(&s->row->c, last);
+    return mp_trace_shows(&s->first, id) && trace->t[id].rank == 0 ? mp_tensor_name(id) : NULL;
 }
 
 bool mp_session_same_align(const mp_session *s, const mp_case *c, const mp_trace *trace) {

@@ -228,6 +228,7 @@ static mp_status judge_gemm(const mp_judgement *j, mp_stage stage, mp_error *err
     mp_status status = mp_stage_judge_start(j, stage, stage, &g.s, err);
     if (status != MP_OK) return status;
     status = measure(&g, err);
+    if (status == MP_OK) status = mp_stage_judge_expect_all(&g.s, &g.gemm.problem, err);
     if (status != MP_OK) {
         mp_stage_judge_drop(&g.s);
         return status;

@@ -30,7 +30,7 @@ unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options
                moved = runs && whole && mp_contract_batch_invariant(contract, c) && c->M > 1,
                paired = row->pair_count > parts && some, parted = parts != 0 && some,
                followed = row->after_count > 0 && (some || integers),
-               compared = options->golden && !options->settings.golden_partial,
+               compared = options->golden && !options->settings.golden_partial && (some || integers),
                recorded = runs && some && offer->graphs, overlapping = runs && some && offer->overlaps,
                predicted = some && requires_bits(contract, c);
 #define ASKED(check, name, condition) [check] = condition,
