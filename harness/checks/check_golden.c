@@ -224,6 +224,8 @@ static void answer_contract(const beside *b, bool partly) {
                 : b->compared == 0                ? "nothing could be compared"
                 : partly || b->lacking.length > 0 ? "what could be compared is equal"
                                                   : "every bit is equal");
+    mp_text_add(&why,
+                "; to be compared, promise that contract by --contract, or record a golden of this subject");
     cannot_compare(b->s, mp_text_get(&why));
     mp_text_free(&why);
 }

@@ -12,7 +12,6 @@
 #include "harness/subjects/lend.h"
 #include "harness/progress.h"
 #include "kernels/cuda.h"
-#include "ref/contract_words.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,17 +19,14 @@
 mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp_case *c, mp_offer *offer,
                               mp_error *err) {
     const char *words = subject == s->options->subject ? s->options->settings.contract : NULL;
-    mp_contract named;
-    mp_status status = mp_subject_describe(subject, c, offer, err);
+    const mp_status status = mp_subject_describe_as(subject, c, words, offer, err);
     if (offer->device_available) {
         const int jobs = s->options->settings.jobs;
         /* weights that stay make room when it is needed; half of all is left to runs and to the judge */
         offer->device_available += mp_copies_bytes(subject->copies);
         mp_copies_keep(subject->copies, offer->device_available / 2 / (size_t)(jobs > 1 ? jobs : 1));
     }
-    if (status != MP_OK || !words) return status;
-    status = mp_contract_of_words(words, c, &named, err);
-    return status == MP_OK ? mp_subject_set_contract(subject, c, &named, offer, err) : status;
+    return status;
 }
 
 size_t mp_session_defers_from(const mp_session *s) {
