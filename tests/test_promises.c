@@ -66,6 +66,32 @@ static void promised_zeros_are_looked_at(void **state) {
     }
 }
 
+static mp_status no_zeros_in_the_output(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)err;
+    const int32_t *ids = now.t[MP_TOPK_IDS].data;
+    int64_t slot = 0;
+    while (slot < mp_case_slots(c) && ids[slot] >= 0) slot++;
+    ((uint16_t *)mp_tensor_row(&trace->t[MP_OUT], slot))[3] = 0x4000;
+    return MP_OK;
+}
+
+/* By the judge too, whatever lies between: of a file nobody else looks at them. */
+static void promised_zeros_are_judged_whatever_is_shown(void **state) {
+    (void)state;
+    const char *text = "M=8 topk=2 K=32 N=16 filter=0.5 mode=no_combine",
+               *act = "M=8 topk=2 N=16 filter=0.5 act=silu scope=act";
+    const mp_tensor_set caches = MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE3);
+    spoiled self = {.hides = caches};
+    assert_int_equal(judge_by(self, text, NULL, NULL)->outcome, MP_PASS);
+    self.spoil = no_zeros_in_the_output;
+    expect_failure(judge_by(self, text, NULL, NULL), MP_CHECK_BOUND, "gate_up..down: ");
+    self.hides = 0;
+    expect_failure(judge_by(self, text, NULL, NULL), MP_CHECK_BOUND, "down: ");
+    self = (spoiled){.spoil = zero_rows, .promise = promise_zeros};
+    bad = 0;
+    expect_failure(judge_by(self, act, NULL, NULL), MP_CHECK_BOUND, "act: ");
+}
+
 /* The host writes them, as its contract says, and they are predicted. */
 static void promise_zeros_and_bits(mp_contract *contract) {
     promise_zeros(contract);
@@ -274,6 +300,7 @@ static void what_compares_no_number_passes_no_check_of_numbers(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(promised_zeros_are_looked_at),
+        cmocka_unit_test(promised_zeros_are_judged_whatever_is_shown),
         cmocka_unit_test(promised_zeros_are_predicted),
         cmocka_unit_test(what_is_not_promised_is_not_compared),
         cmocka_unit_test(a_variant_has_a_contract_of_its_own),

@@ -11,6 +11,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool mp_store_rounds(const mp_contract *contract, mp_dtype dtype) {
     return (dtype != MP_FP32 && dtype != MP_FP64) || contract->float64_steps;
@@ -102,6 +103,46 @@ mp_status mp_stage_judge_expect_all(const mp_stage_judge *s, const mp_gemm_probl
     if (seen == rows * p->w.codes->dim[1]) return MP_OK;
     return mp_fail(err, MP_EINTERNAL, "%s: %s has shown %lld of %lld elements", mp_stage_name(s->stage),
                    engine->name(engine), (long long)seen, (long long)(rows * p->w.codes->dim[1]));
+}
+
+static bool is_all_zeros(const void *bytes, size_t count) {
+    const unsigned char *b = bytes;
+    return count == 0 || (b[0] == 0 && memcmp(b, b + 1, count - 1) == 0);
+}
+
+/* Most are zero bytes, +0 in every format, of which the figures are known. */
+static void judge_zero_row(const mp_stage_judge *s, int64_t slot, int64_t row, mp_measure *part,
+                           double sums[3]) {
+    const mp_expectation zero = {.positive_zero = true};
+    const mp_row_figures met = {.passed = s->width, .equal = s->width};
+    if (!s->picture && is_all_zeros(mp_tensor_row(s->got, row), mp_tensor_row_bytes(s->got))) {
+        mp_measure_figures(part, slot * s->width, &met);
+        return;
+    }
+    for (int64_t k = 0; k < s->width; k++)
+        mp_measure_element(part, s->got->dtype, s->got->data, row * s->width + k, slot * s->width + k, &zero,
+                           s->j->poison, sums);
+}
+
+void mp_stage_judge_zero_rows(mp_stage_judge *s) {
+    const int32_t *ids = s->j->t[MP_TOPK_IDS].data;
+    if (!mp_stage_rows_are_slots(s->stage) || s->j->contract->filtered[s->stage] != MP_ROW_ZERO ||
+        s->width == 0)
+        return;
+#pragma omp parallel
+    {
+        mp_measure part;
+        mp_stage_judge_part(s, &part);
+#pragma omp for schedule(static)
+        for (int64_t t = 0; t < s->rows; t++) {
+            const int64_t row = s->got_row ? s->got_row[t] : t;
+            double sums[3] = {0, 0, 0};
+            if (ids[t] >= 0 || row < 0) continue;
+            judge_zero_row(s, t, row, &part, sums);
+            mp_stage_judge_add_sums(s, t, sums);
+        }
+        mp_stage_judge_merge(s, &part);
+    }
 }
 
 void mp_stage_judge_drop(mp_stage_judge *s) {

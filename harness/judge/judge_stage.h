@@ -96,6 +96,9 @@ void mp_stage_judge_merge(mp_stage_judge *s, const mp_measure *part);
 /* MP_EINTERNAL where the engine has not shown every element of this GEMM: of what was not shown nothing is
  * known. Before anything else is measured. */
 mp_status mp_stage_judge_expect_all(const mp_stage_judge *s, const mp_gemm_problem *p, mp_error *err);
+/* Rows of filtered slots, where the contract has them written as zeros: +0, not the result of some
+ * arithmetic. */
+void mp_stage_judge_zero_rows(mp_stage_judge *s);
 /* Turns the measurement into figures and answers, and frees the sums. */
 void mp_stage_judge_finish(mp_stage_judge *s);
 /* Frees the sums of a measurement that could not be finished. */
