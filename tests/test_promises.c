@@ -283,7 +283,7 @@ static void what_compares_no_number_passes_no_check_of_numbers(void **state) {
          "nothing to compare"},
         {{.hides = MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE3) | MP_IN_SET(MP_OUT)},
          "M=8 topk=2 K=32 N=16",
-         "nothing is exposed behind the last stage judged"},
+         "nothing is exposed from gate_up on"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         const mp_verdict *v = judge_by(rows[i].self, rows[i].text, NULL, NULL);

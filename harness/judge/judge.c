@@ -7,6 +7,7 @@
 #include "harness/phases.h"
 #include "harness/progress.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Whether the subject shows what the stage made. */
@@ -146,7 +147,8 @@ static bool shows_counts_alone(const mp_judgement *j) {
            j->in->t[MP_TOPK_IDS].data && !j->in->ids_unknown;
 }
 
-/* Stages behind the last tensor that is exposed. */
+/* Stages behind the last tensor that is exposed: what a subject was asked for is not judged then, whatever the
+ * others are; a file was asked for no more than it holds. */
 static void tell_unseen(const mp_judgement *j) {
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
         if (!mp_case_has_stage(j->c, (mp_stage)s) || exposed(j, (mp_stage)s)) continue;
@@ -155,8 +157,14 @@ static void tell_unseen(const mp_judgement *j) {
             later = later || (mp_case_has_stage(j->c, (mp_stage)k) && exposed(j, (mp_stage)k));
         if (s == MP_ALIGN && !shows_counts_alone(j))
             mp_check_not_judged(j->v, MP_CHECK_INTEGER, "the subject leaves no align tensors");
-        if (s != MP_ALIGN && !later)
-            mp_check_pass_partly(j->v, MP_CHECK_BOUND, "nothing is exposed behind the last stage judged");
+        if (s == MP_ALIGN || later) continue;
+        char why[80];
+        snprintf(why, sizeof why, "nothing is exposed from %s on", mp_stage_name((mp_stage)s));
+        if (j->c->data == MP_FROM_FILE)
+            mp_check_pass_partly(j->v, MP_CHECK_BOUND, why);
+        else
+            mp_check_not_judged(j->v, MP_CHECK_BOUND, "%s", why);
+        return;
     }
 }
 
