@@ -84,24 +84,20 @@ static void compare_lanes(rng *r, const mp_tc_kernel *kernel, const mp_tc_model 
 
 /* Rows and columns as a panel. */
 typedef struct packed {
-    int width;
     float *numbers, norms[MP_TC_PAIRS_COLUMNS];
-    int8_t *exponents;
     mp_tc_bracket_side sides[MP_TC_PAIRS_COLUMNS];
 } packed;
 
 static packed pack(const mp_tc_bracket_form *f, const mp_tensor *t, int64_t first, int width,
                    int8_t *exponents) {
-    packed p = {.width = width, .exponents = exponents};
+    packed p = {0};
     int64_t row[MP_TC_PAIRS_COLUMNS];
     for (int i = 0; i < width; i++) row[i] = first + i;
     p.numbers = allocated(width * f->k, sizeof *p.numbers);
-    assert_true(mp_tc_bracket_pack(f, t, row, width,
-                                   &(mp_tc_bracket_panel){.width = width,
-                                                          .numbers = p.numbers,
-                                                          .exponents = p.exponents,
-                                                          .norms = p.norms,
-                                                          .sides = p.sides}));
+    assert_true(mp_tc_bracket_pack(
+        f, t, row, width,
+        &(mp_tc_bracket_panel){.width = width, .numbers = p.numbers, .norms = p.norms, .sides = p.sides}));
+    mp_tc_bracket_exponents(f, width, p.numbers, exponents);
     return p;
 }
 

@@ -276,9 +276,9 @@ int mp_tc_kernels(const mp_tc_kernel **kernels) {
     static const mp_tc_kernel all[] = {
 #if MP_X86
         {"avx512", AVX512_COLUMNS, &mp_tc_wide, kernel_avx512, mp_tc_single_avx512, mp_tc_bracket_avx512,
-         mp_tc_pairs_avx512, NULL, 4},
-        {"avx2", AVX2_COLUMNS, &mp_tc_double, kernel_avx2, mp_tc_single_avx2, mp_tc_bracket_avx2, NULL,
-         mp_tc_lanes_avx2, 4},
+         mp_tc_lanes_avx512, mp_tc_pairs_avx512, 4},
+        {"avx2", AVX2_COLUMNS, &mp_tc_double, kernel_avx2, mp_tc_single_avx2, mp_tc_bracket_avx2,
+         mp_tc_lanes_avx2, NULL, 4},
 #endif
         {"portable", PORTABLE_COLUMNS, &mp_tc_double, kernel_portable, NULL, NULL, NULL, NULL, 0},
     };
