@@ -253,16 +253,21 @@ void mp_inputs_seal(mp_inputs *in) {
     }
 }
 
-bool mp_inputs_unchanged(const mp_inputs *in) {
-    bool unchanged = true;
-    for (int id = 0; id < MP_TENSOR_COUNT && unchanged; id++) {
+mp_tensor_id mp_inputs_changed(const mp_inputs *in) {
+    int id = 0;
+    for (bool unchanged = true; id < MP_TENSOR_COUNT; id++) {
         const mp_maker *maker = in->t[id].maker;
         if (maker) /* its digest is that of what it is made by */
             unchanged = maker->unchanged(maker);
         else if (mp_inputs_sealed(in, (mp_tensor_id)id))
             unchanged = digest_by_pieces(&in->t[id]) == in->digest[id];
+        if (!unchanged) break;
     }
-    return unchanged;
+    return (mp_tensor_id)id;
+}
+
+bool mp_inputs_unchanged(const mp_inputs *in) {
+    return mp_inputs_changed(in) == MP_TENSOR_COUNT;
 }
 
 const mp_tensor *mp_inputs_as_given(const mp_inputs *in, mp_tensor_id id) {

@@ -2,6 +2,7 @@
 /* moeparity export: a case's inputs, and what its stages leave, for other programs. */
 #include "base/host_memory.h"
 #include "cli/common.h"
+#include "cli/golden.h"
 
 #include "base/file.h"
 #include "base/text.h"
@@ -13,6 +14,7 @@
 #include "ref/contract_words.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 /* What `judge` shall ask of the file. host promises no bits, for it is the prediction itself: what it leaves
  * has the bits that its preset promises. */
@@ -48,6 +50,23 @@ static mp_status run_subject(const char *name, const mp_case *c, const mp_inputs
     return status;
 }
 
+/* An older export may be replaced; a golden, which is HDF5 too, is nobody's to lose by it. */
+static mp_status check_output(const mp_args *args, mp_export_format format, const char *path, mp_error *err) {
+    mp_golden *golden = NULL;
+    mp_status status = format == MP_EXPORT_RAW ? MP_OK : mp_file_writable(path, err);
+    if (status == MP_OK && format == MP_EXPORT_NPZ)
+        status = mp_cli_replaces(args, MP_OPT_OUT, "PK", ".npz file", err);
+    if (status == MP_OK && format == MP_EXPORT_H5)
+        status = mp_cli_replaces(args, MP_OPT_OUT, MP_BEGINS_HDF5, "HDF5 file", err);
+    if (status == MP_OK && format == MP_EXPORT_H5 && access(path, F_OK) == 0 &&
+        mp_cli_open_golden(path, &golden, NULL) == MP_OK)
+        status = mp_fail(
+            err, MP_EINPUT,
+            "%s would be overwritten, and is a golden: name another file behind --out, or remove it", path);
+    mp_golden_close(golden);
+    return status;
+}
+
 static mp_status export_case(const mp_args *args, const mp_case *c, mp_export_format format, mp_error *err) {
     const bool outputs = mp_args_given(args, MP_OPT_OUTPUTS);
     const char *path = mp_args_text(args, MP_OPT_OUT);
@@ -57,7 +76,7 @@ static mp_status export_case(const mp_args *args, const mp_case *c, mp_export_fo
     mp_text contract = {0};
     mp_case_text(c, text, sizeof text);
     mp_export e = {.case_text = text};
-    mp_status status = format == MP_EXPORT_RAW ? MP_OK : mp_file_writable(path, err);
+    mp_status status = check_output(args, format, path, err);
     if (status == MP_OK) status = check_memory(c, 16, err);
     if (status == MP_OK) status = mp_inputs_create(c, &in, err);
     if (status == MP_OK) status = mp_inputs_edit(c, mp_args_text(args, MP_OPT_EDIT), &in, err);

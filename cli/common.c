@@ -114,20 +114,54 @@ mp_status mp_cli_output(const char *path, const char *const *others, size_t coun
     return mp_file_writable(path, err);
 }
 
-mp_status mp_cli_first_output(const char *path, const char *begins, const char *what, mp_error *err) {
+/* Whether what stands at `path` may be replaced by a file that begins so. */
+static bool replaceable(const char *path, const char *begins) {
     char head[16];
     struct stat status;
     const size_t length = strlen(begins);
     assert(length <= sizeof head);
-    if (stat(path, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0) return MP_OK;
+    if (stat(path, &status) != 0 || !S_ISREG(status.st_mode) || status.st_size == 0) return true;
     FILE *file = fopen(path, "rb");
-    if (!file) return MP_OK; /* whether it can be replaced is another question */
+    if (!file) return true; /* whether it can be replaced is another question */
     const bool same = fread(head, 1, length, file) == length && memcmp(head, begins, length) == 0;
     fclose(file);
-    return same ? MP_OK
-                : mp_fail(err, MP_EINPUT,
-                          "%s would be overwritten, and is no %s: name the file to write first, or remove it",
-                          path, what);
+    return same;
+}
+
+mp_status mp_cli_first_output(const char *path, const char *begins, const char *what, mp_error *err) {
+    if (replaceable(path, begins)) return MP_OK;
+    return mp_fail(err, MP_EINPUT,
+                   "%s would be overwritten, and is no %s: name the file to write first, or remove it", path,
+                   what);
+}
+
+mp_status mp_cli_replaces(const mp_args *args, mp_option option, const char *begins, const char *what,
+                          mp_error *err) {
+    const char *path = mp_args_text(args, option), *name = mp_options[option].name;
+    if (path && strcmp(path, "-") == 0)
+        return mp_fail(
+            err, MP_EINPUT,
+            "--%s -: expected the name of a file: the standard output has the rows (./- is a file)", name);
+    if (!path || replaceable(path, begins)) return MP_OK;
+    return mp_fail(err, MP_EINPUT,
+                   "%s would be overwritten, and is no %s: name another file behind --%s, or remove it", path,
+                   what, name);
+}
+
+mp_status mp_cli_reports_replace_reports(const mp_args *args, mp_error *err) {
+    static const struct {
+        mp_option option;
+        const char *begins, *what;
+    } kinds[] = {
+        {MP_OPT_JSON, MP_BEGINS_JSON, "JSON report"},     {MP_OPT_HTML, MP_BEGINS_HTML, "page"},
+        {MP_OPT_JUNIT, MP_BEGINS_XML, "XML report"},      {MP_OPT_SVG, MP_BEGINS_SVG, "picture"},
+        {MP_OPT_SARIF, MP_BEGINS_JSON, "SARIF file"},     {MP_OPT_WRITE_BASELINE, MP_BEGINS_JSON, "baseline"},
+        {MP_OPT_TUNE_OUT, MP_BEGINS_JSON, "certificate"}, {MP_OPT_SUMMARY, "", "text"},
+    };
+    mp_status status = MP_OK;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && status == MP_OK; i++)
+        status = mp_cli_replaces(args, kinds[i].option, kinds[i].begins, kinds[i].what, err);
+    return status;
 }
 
 mp_settings mp_cli_settings(const mp_args *args) {

@@ -45,7 +45,15 @@ mp_status mp_cli_output(const char *path, const char *const *others, size_t coun
 #define MP_BEGINS_HDF5 "\211HDF\r\n\032\n"
 #define MP_BEGINS_HTML "<!doctype html>"
 #define MP_BEGINS_JSON "{"
+#define MP_BEGINS_SVG "<svg "
+#define MP_BEGINS_XML "<?xml "
 mp_status mp_cli_first_output(const char *path, const char *begins, const char *what, mp_error *err);
+/* The same of the file that an option names: what is written takes the place of an older one, and of nothing
+ * else. Fine where the option is not given. MP_EINPUT also for `-`: people mean the standard output by it. */
+mp_status mp_cli_replaces(const mp_args *args, mp_option option, const char *begins, const char *what,
+                          mp_error *err);
+/* Of all options that name a report. One that may begin with anything, as Markdown, is not looked at. */
+mp_status mp_cli_reports_replace_reports(const mp_args *args, mp_error *err);
 
 /* The settings that the command's options say; those that it does not take have their usual value, and the
  * subject is NULL where it takes none. The golden is as it was written: not looked for by its name. */

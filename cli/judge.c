@@ -128,7 +128,7 @@ int mp_cli_judge(const mp_args *args, const mp_cli_run *run) {
                               .progress = mp_progress_case,
                               .phase = mp_progress_phase};
     mp_share share = {0};
-    mp_cli_recording recording = {0};
+    mp_cli_recording recording = {.held = -1};
     mp_error err = {0};
     mp_run_info info;
     mp_verdict *verdicts = NULL;
@@ -162,7 +162,7 @@ out:
     free(verdicts);
     mp_run_info_free(&info);
     mp_share_free(&share);
-    mp_texts_free(&recording.names);
+    mp_cli_recording_free(run->record, &recording);
     if (status == MP_OK) return code;
     const int failure = mp_cli_fail(&err);
     if (!ran) return failure;

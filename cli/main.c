@@ -55,7 +55,7 @@ static int run_command(int argc, char **argv) {
     mp_status status = mp_args_parse(argc, argv, &args, &err);
     if (status == MP_OK && mp_args_given(&args, MP_OPT_HELP))
         status = mp_help_words(stdout, args.operands, args.operand_count, false, &err);
-    else if (status == MP_OK)
+    else if (status == MP_OK && (status = mp_cli_reports_replace_reports(&args, &err)) == MP_OK)
         code = mp_commands[args.command].run(&args);
     if (status != MP_OK) code = mp_cli_fail(&err);
     if (status != MP_OK && args.command == MP_CMD_BISECT_STEP)

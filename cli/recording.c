@@ -23,6 +23,8 @@ static void leave_out_kept(mp_share *share, const char *path, mp_cli_recording *
 
 mp_status mp_cli_recording_begin(const mp_args *args, mp_share *share, mp_record_options *record,
                                  mp_cli_recording *recording, mp_error *err) {
+    const mp_status held = mp_parts_hold(record->path, &recording->held, err);
+    if (held != MP_OK) return held;
     const size_t parts = mp_parts_count(record->path);
     const bool resume = mp_args_given(args, MP_OPT_RESUME);
     char name[MP_CASE_TEXT_MAX];
@@ -48,10 +50,14 @@ mp_status mp_cli_recording_begin(const mp_args *args, mp_share *share, mp_record
     return MP_OK;
 }
 
+void mp_cli_recording_free(const mp_record_options *record, mp_cli_recording *recording) {
+    if (record) mp_parts_release(record->path, recording->held);
+    mp_texts_free(&recording->names);
+}
+
 static void say_not_written(const mp_record_options *record, const mp_tally *tally, bool interrupted) {
     if (tally->count[MP_FAIL] > 0) mp_parts_remove(record->path);
     const size_t parts = mp_parts_count(record->path);
-    if (parts == 0) mp_parts_remove(record->path); /* an empty folder */
     mp_cli_say(stderr, "moeparity: %s was not written: %s", record->path,
                interrupted ? "interrupted" : "a golden holds only cases that pass");
     if (parts > 0)

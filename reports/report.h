@@ -21,6 +21,8 @@ typedef struct mp_row_style {
     bool verbose;   /* the figures of every stage under each row */
 } mp_row_style;
 void mp_report_row(FILE *out, const mp_verdict *v, const mp_row_style *style);
+/* Writes text from elsewhere so that it stays on its line and cannot steer the terminal. */
+void mp_report_put(FILE *out, const char *text);
 /* Appends the text, with `...` for the middle of one that is longer than `most` bytes (at least 5). */
 void mp_report_shorten(mp_text *to, const char *text, size_t most);
 /* The summary: counts of every outcome, the reasons of the skips with their counts, time; then what was run,

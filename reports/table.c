@@ -24,8 +24,7 @@ static figure_text plain(double value, int digits) {
     return t;
 }
 
-/* Text from elsewhere stays on its line and cannot steer the terminal. */
-static void put_text(FILE *out, const char *text) {
+void mp_report_put(FILE *out, const char *text) {
     for (; *text != '\0'; text++) fputc((unsigned char)*text < 0x20 || *text == 0x7F ? ' ' : *text, out);
 }
 
@@ -59,7 +58,7 @@ static void put_pairs(FILE *out, const mp_verdict *v) {
     }
     if (worst->differing == 0 && !worst->bits_equal) {
         fprintf(out, "  diff=n/a bits=not judged (");
-        put_text(out, worst->text);
+        mp_report_put(out, worst->text);
         fprintf(out, ")");
         return;
     }
@@ -69,7 +68,7 @@ static void put_pairs(FILE *out, const mp_verdict *v) {
             worst->bits_equal ? "equal" : "differ");
     if (v->pair_count > 1)
         fprintf(out, "%d/%d pairs equal%s", equal, v->pair_count, worst->bits_equal ? "" : "; worst ");
-    if (v->pair_count == 1 || !worst->bits_equal) put_text(out, worst->text);
+    if (v->pair_count == 1 || !worst->bits_equal) mp_report_put(out, worst->text);
     fprintf(out, "%s)", worst->bits_equal || worst->required ? "" : ", equality not promised");
 }
 
@@ -105,7 +104,7 @@ static void put_figures(FILE *out, const mp_verdict *v) {
     const mp_check_result *golden = &v->check[MP_CHECK_GOLDEN];
     if (golden->answer == MP_PASSED) {
         fprintf(out, "  golden=equal%s", golden->text[0] ? " but " : "");
-        put_text(out, golden->text);
+        mp_report_put(out, golden->text);
     }
 }
 
@@ -149,21 +148,21 @@ static void put_failures(FILE *out, const mp_verdict *v) {
     bool reason_said = v->reason[0] == '\0';
     if (v->begins[0] != '\0') {
         fputs("        ", out);
-        put_text(out, v->begins);
+        mp_report_put(out, v->begins);
         fputc('\n', out);
     }
     for (int i = 0; i < MP_CHECK_COUNT; i++) {
         const mp_check_result *check = &v->check[i];
         if (check->answer != MP_FAILED) continue;
         fprintf(out, "        %s: ", mp_check_name((mp_check)i));
-        put_text(out, check->text);
+        mp_report_put(out, check->text);
         if (check->failures > 1) fprintf(out, " (and %d more)", check->failures - 1);
         fputc('\n', out);
         reason_said = reason_said || strstr(v->reason, check->text) != NULL;
     }
     if (!reason_said) {
         fprintf(out, "        ");
-        put_text(out, v->reason);
+        mp_report_put(out, v->reason);
         fputc('\n', out);
     }
     for (int i = 0; i < MP_STAGE_COUNT; i++)
@@ -174,16 +173,16 @@ static void put_failures(FILE *out, const mp_verdict *v) {
         const mp_pair_figures *p = &v->pair[i];
         if (p->bits_equal) continue;
         fprintf(out, "        ");
-        put_text(out, p->text);
+        mp_report_put(out, p->text);
         if (p->note[0] != '\0') {
             fprintf(out, ": ");
-            put_text(out, p->note);
+            mp_report_put(out, p->note);
             fputc('\n', out);
             continue;
         }
         fprintf(out, ": %lld of %lld elements differ, max-abs=%s%s", (long long)p->differing,
                 (long long)p->compared, scientific(p->max_abs).text, p->first[0] != '\0' ? ", first " : "");
-        put_text(out, p->first);
+        mp_report_put(out, p->first);
         fprintf(out, "%s\n", p->required ? "" : " (equality not promised)");
     }
 }
@@ -231,7 +230,7 @@ static void put_stages(FILE *out, const mp_verdict *v) {
     put_phases(out, v);
     if (v->config[0]) {
         fputs("        tiles ", out);
-        put_text(out, v->config);
+        mp_report_put(out, v->config);
         fprintf(out, "; %.2f s\n", v->seconds);
     }
 }
@@ -251,7 +250,7 @@ static void put_rest(FILE *out, const mp_verdict *v) {
         put_figures(out, v);
     } else {
         fprintf(out, "  ");
-        put_text(out, v->reason);
+        mp_report_put(out, v->reason);
     }
 }
 
@@ -259,9 +258,9 @@ static void put_rest(FILE *out, const mp_verdict *v) {
 static void put_coverage(FILE *out, const mp_verdict *v) {
     if (v->covers[0] == '\0') return;
     fputs("        ", out);
-    put_text(out, v->subject);
+    mp_report_put(out, v->subject);
     fputs(": ", out);
-    put_text(out, v->covers);
+    mp_report_put(out, v->covers);
     fputc('\n', out);
 }
 
@@ -306,124 +305,11 @@ void mp_report_row(FILE *out, const mp_verdict *v, const mp_row_style *style) {
     if (v->outcome != MP_PASS && v->outcome != MP_SKIP) {
         if (v->history[0] != '\0') {
             fprintf(out, "        ");
-            put_text(out, v->history);
+            mp_report_put(out, v->history);
             fputc('\n', out);
         }
         fprintf(out, "        repro: ");
-        put_text(out, v->repro);
+        mp_report_put(out, v->repro);
         fputc('\n', out);
     }
-}
-
-/* What a verdict has to say about something; "": nothing. */
-typedef const char *words_of(const mp_verdict *v);
-
-static const char *words_of_skip(const mp_verdict *v) {
-    return v->outcome == MP_SKIP ? v->reason : "";
-}
-
-static const char *words_of_tiles(const mp_verdict *v) {
-    return v->config_note;
-}
-
-static const char *words_of_subject(const mp_verdict *v) {
-    return v->weaker;
-}
-
-static const char *words_of_device(const mp_verdict *v) {
-    return v->device;
-}
-
-/* Why a case was not compared with the golden that was given. */
-static const char *words_of_golden(const mp_verdict *v) {
-    const mp_check_result *golden = &v->check[MP_CHECK_GOLDEN];
-    const bool judged = v->outcome == MP_PASS || v->outcome == MP_FAIL;
-    return judged && golden->answer == MP_NOT_JUDGED && strcmp(golden->text, MP_NO_GOLDEN) != 0 ? golden->text
-                                                                                                : "";
-}
-
-/* One line for every distinct text, in order of first appearance: to how many cases it applies, and of one
- * that is not told by its own row, to which first. */
-static void put_groups(FILE *out, const mp_verdict *verdicts, size_t count, words_of *words, const char *what,
-                       bool name_first) {
-    for (size_t i = 0; i < count; i++) {
-        const char *text = words(&verdicts[i]);
-        size_t first = 0, same = 0;
-        while (strcmp(words(&verdicts[first]), text) != 0) first++;
-        if (text[0] == '\0' || first < i) continue;
-        for (size_t k = i; k < count; k++) same += strcmp(words(&verdicts[k]), text) == 0;
-        fprintf(out, "  %s %zu case%s%s%s%s: ", what, same, same == 1 ? "" : "s", name_first ? " (" : "",
-                name_first ? verdicts[i].name : "",
-                !name_first ? ""
-                : same == 1 ? ")"
-                            : ", ...)");
-        put_text(out, text);
-        fputc('\n', out);
-    }
-}
-
-/* A pass says nothing about a question that was not asked, so the summary says which were not. */
-static void put_not_judged(FILE *out, const mp_verdict *verdicts, size_t count) {
-    bool first = true;
-    for (int check = 0; check < MP_CHECK_COUNT; check++) {
-        size_t cases = 0;
-        for (size_t i = 0; i < count; i++)
-            cases += (verdicts[i].outcome == MP_PASS || verdicts[i].outcome == MP_FAIL) &&
-                     verdicts[i].check[check].answer == MP_NOT_JUDGED;
-        if (cases == 0) continue;
-        fprintf(out, "%s %s %zu", first ? "  not judged (cases):" : ",", mp_check_name((mp_check)check),
-                cases);
-        first = false;
-    }
-    if (!first) fputc('\n', out);
-}
-
-/* How much of what a GPU measures the CPU has measured: little, but of what is special or fails. */
-static void put_by_cpu(FILE *out, const mp_verdict *verdicts, size_t count) {
-    int64_t by_cpu = 0, all = 0;
-    for (size_t i = 0; i < count; i++)
-        for (int s = 0; s < MP_STAGE_COUNT; s++) {
-            const mp_stage_figures *f = &verdicts[i].stage[s];
-            by_cpu += f->by_cpu;
-            if (f->by_cpu > 0) all += f->compared;
-        }
-    if (all > 0)
-        fprintf(out, "  measured by the CPU: %lld of %lld elements of stages that a GPU measures\n",
-                (long long)by_cpu, (long long)all);
-}
-
-/* The host subject runs on the CPU, and says by which arithmetic. Nothing where no subject could be opened:
- * the reasons of the skips say why. */
-static void put_subject(FILE *out, const mp_run_info *info) {
-    if (info->subject[0] == '\0') return;
-    fprintf(out, "subject %s%s on ", info->subject,
-            strcmp(info->subject, "host") == 0 ? " (prediction of sm_90)" : "");
-    put_text(out, info->device[0] != '\0' ? info->device : info->host);
-    if (info->versions[0] != '\0') {
-        fprintf(out, ", ");
-        put_text(out, info->versions);
-    }
-    fprintf(out, "; reference %s\n", info->blas[0] != '\0' ? info->blas : "plain loops");
-}
-
-void mp_report_summary(FILE *out, const mp_run_info *info, const mp_tally *tally, const mp_verdict *verdicts,
-                       size_t count) {
-    fprintf(out,
-            "%lld case%s: %lld passed, %lld failed, %lld skipped, %lld crashed, %lld timed out in %.1f s\n",
-            (long long)tally->total, tally->total == 1 ? "" : "s", (long long)tally->count[MP_PASS],
-            (long long)tally->count[MP_FAIL], (long long)tally->count[MP_SKIP],
-            (long long)tally->count[MP_CRASH], (long long)tally->count[MP_TIMEOUT], info->seconds);
-    put_groups(out, verdicts, count, words_of_skip, "skipped", false);
-    put_not_judged(out, verdicts, count);
-    put_by_cpu(out, verdicts, count);
-    put_groups(out, verdicts, count, words_of_golden, "not compared with the golden:", true);
-    put_groups(out, verdicts, count, words_of_tiles, "tiles of", false);
-    put_groups(out, verdicts, count, words_of_subject, "weaker checks in", false);
-    put_groups(out, verdicts, count, words_of_device, "device of", false);
-    for (size_t i = 0; i < count; i++) {
-        if (verdicts[i].outcome == MP_PASS || verdicts[i].outcome == MP_SKIP) continue;
-        fprintf(out, "  %s %s\n", mp_outcome_name(verdicts[i].outcome), verdicts[i].name);
-    }
-    put_subject(out, info);
-    if (info->interrupted) fprintf(out, "interrupted: the figures cover only the cases run so far\n");
 }

@@ -21,6 +21,7 @@ typedef struct fake_cuda {
     size_t pinned;      /* bytes of the host that were pinned so far */
     /* Executes a kernel, whose arguments are at `params`; NULL: kernels do nothing. */
     void (*execute)(const char *entry, const void *params);
+    void (*right)(const char *entry, const void *params); /* what right kernels do; a fault calls it */
     size_t (*used)(void); /* bytes of the device that are not free; NULL: none */
     int architecture;     /* 90; NVRTC knows 80 and 90 */
     bool nvrtc_absent;

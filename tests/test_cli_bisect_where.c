@@ -91,6 +91,15 @@ static void what_vanishes_again_is_told(void **state) {
            "in group 4 of 4, k 96..127", "");
 }
 
+/* What is seen behind an activation depends on the magnitude of a right sum too: nothing is said of it. */
+static void behind_an_activation_magnitude_tells_nothing(void **state) {
+    (void)state;
+    expect("moeparity bisect k --case 'M=8 E=4 K=128 N=16' --subject 'plugin:plugins/pipeline.so,fused any'",
+           1, "gate_up parts in group 4 of 4, k 96..127", "");
+    assert_non_null(strstr(out, "the bounds of act, for the subject does not show what is summed"));
+    assert_null(strstr(out, "magnitude"));
+}
+
 static void down_is_zeroed_in_what_is_an_input(void **state) {
     (void)state;
     expect("moeparity bisect k --case 'M=4 E=4 K=16 N=128 scope=down' " SUMS ",drop=16", 1,
@@ -259,6 +268,7 @@ int main(void) {
         cmocka_unit_test(each_fault_has_its_group),
         cmocka_unit_test(repro_and_report),
         cmocka_unit_test(what_vanishes_again_is_told),
+        cmocka_unit_test(behind_an_activation_magnitude_tells_nothing),
         cmocka_unit_test(down_is_zeroed_in_what_is_an_input),
         cmocka_unit_test(contract_of_the_line),
         cmocka_unit_test(what_k_cannot_be_asked),

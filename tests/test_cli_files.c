@@ -659,12 +659,21 @@ static void exports_are_whole_or_not_there(void **state) {
         expect(command, 0, "wrote e.", "");
         snprintf(command, sizeof command, EXPORT "--out %s && cmp %s again", names[i], names[i]);
         expect(command, 0, "wrote", ""); /* the same content is the same bytes */
-        snprintf(command, sizeof command, "echo old > %s; ulimit -f 1; " EXPORT "--out %s", names[i],
-                 names[i]);
+        snprintf(command, sizeof command, "ulimit -f 1; " EXPORT "--out %s", names[i]);
         expect(command, 2, "", "moeparity: cannot write");
-        snprintf(command, sizeof command, "cat %s", names[i]);
-        expect(command, 0, "old\n", "");
+        snprintf(command, sizeof command, "cmp %s again", names[i]);
+        expect(command, 0, "", ""); /* the old one is kept */
     }
+    expect("echo mine > e.npz; " EXPORT "--out e.npz", 2, "",
+           "moeparity: e.npz would be overwritten, and is no .npz file: name another file behind --out, or "
+           "remove it\n");
+    expect("grep -c mine e.npz && echo mine > e.h5; " EXPORT "--out e.h5", 2, "",
+           "and is no HDF5 file: name");
+    expect("moeparity golden record mine.h5 --case M=1 --subject host -q && cp mine.h5 kept.h5", 0, "", "");
+    expect(EXPORT "--out mine.h5", 2, "", "moeparity: mine.h5 would be overwritten, and is a golden: name");
+    expect("cmp mine.h5 kept.h5 && rm mine.h5 kept.h5 e.h5 e.npz", 0, "", "");
+    expect(EXPORT "--out seed.h5 && rm seed.h5", 0, "",
+           ""); /* a golden that is installed is not in the way */
     expect(EXPORT "--format raw --out folder", 0, "wrote folder", "");
     expect("ls folder", 0, "manifest.json\ntopk_ids.bin\ntopk_weights.bin\nw1.bin\nw2.bin\nx.bin\n", "");
     expect("stat -c %s folder/w1.bin", 0, "8192\n", "");

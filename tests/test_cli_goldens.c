@@ -120,6 +120,31 @@ static void a_recording_goes_on(void **state) {
     unsetenv("SOURCE_DATE_EPOCH");
 }
 
+/* Two recordings of one file would take each other's cases away: the second is refused while the first one
+ * runs, whether it resumes or not, and the first loses nothing by it. */
+static void one_recording_at_a_time(void **state) {
+    (void)state;
+    write_many();
+    /* The subject waits for the pipe while it is opened, and then ends: until then it is under way. */
+    expect("mkfifo gate", 0, "", "");
+    const pid_t first = start("exec moeparity golden record one-at-a-time.h5 " MANY
+                              " --subject 'worker:cat gate' > first 2>&1");
+    while (access("one-at-a-time.h5.part", F_OK) != 0) usleep(1000);
+    expect(
+        "moeparity golden record one-at-a-time.h5 " MANY " --subject host", 2, "",
+        "moeparity: one-at-a-time.h5.part: another recording of one-at-a-time.h5 is under way: expected one "
+        "at a time");
+    expect("moeparity golden record one-at-a-time.h5 " MANY " --subject host --resume", 2, "",
+           "is under way: expected one at a time");
+    expect("moeparity golden record other.h5 " TINY("M=1") " --subject host", 0, "recorded 1 case", "");
+    expect("test -d one-at-a-time.h5.part && : > gate", 0, "", "");
+    assert_int_equal(finish(first), 3);
+    /* Nothing was kept, so nothing is left behind, and the way is free. */
+    expect("test ! -e one-at-a-time.h5.part", 0, "", "");
+    expect("moeparity golden record one-at-a-time.h5 " TINY("M=1") " --subject host", 0, "recorded 1 case",
+           "");
+}
+
 /* Parts that are damaged, or none at all. */
 static void strange_parts_are_refused(void **state) {
     (void)state;
@@ -354,6 +379,7 @@ int main(void) {
         cmocka_unit_test(a_conflict_is_named_and_nothing_is_written),
         cmocka_unit_test(makers_are_kept),
         cmocka_unit_test(a_recording_goes_on),
+        cmocka_unit_test(one_recording_at_a_time),
         cmocka_unit_test(strange_parts_are_refused),
         cmocka_unit_test(a_refresh_is_explained_or_refused),
         cmocka_unit_test(cases_of_other_fields_stand_side_by_side),

@@ -19,7 +19,7 @@ static void verify_writes_reports_too(void **state) {
     json_decref(report);
     expect("grep -c '<testcase' v.xml", 0, "4\n", "");
     expect("moeparity golden verify v.h5 --subject host --json v.h5", 2, "",
-           "moeparity: v.h5 would be overwritten: it is named twice\n");
+           "moeparity: v.h5 would be overwritten, and is no JSON report: ");
     expect("moeparity golden verify v.h5 --case 'M=2 E=2 topk=2 K=16 N=8' --subject host", 0,
            "1 case: 1 passed", "");
     expect("moeparity golden verify v.h5 --case M=77 --subject host", 2, "",

@@ -180,7 +180,7 @@ static void misbehaviour_has_a_verdict(void **state) {
         {",behind", 1, "guard: cache2: byte 4096 of a buffer of 4096 was written", ""},
         {",before", 1, "guard: cache2: byte -2 of a buffer of 4096 was written", ""},
         {",workspace", 1, "guard: workspace 3: byte 12 of a buffer of 12 was written", ""},
-        {",input", 1, "input: the inputs changed", ""},
+        {",input", 1, "input: cache1 changed", ""},
         {",forgets", 1, "poison: act: token 0 slot 0 column 3, expert 1: never written", ""},
         {",wrong", 1, "bound: act: token 0 slot 0 column 3, expert 1: ", ""},
     };

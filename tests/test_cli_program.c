@@ -135,6 +135,26 @@ static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
            "moeparity: a.x would be overwritten: it is named twice");
     expect("moeparity run ok.yaml --subject host --junit ok.yaml", 2, "",
            "moeparity: ok.yaml would be overwritten");
+    /* An older report may go, what is something else not: it is as it was. */
+    expect(
+        "cp ok.yaml other.yaml; moeparity run ok.yaml --subject host --json other.yaml; e=$?; cmp ok.yaml "
+        "other.yaml && exit $e",
+        2, "",
+        "moeparity: other.yaml would be overwritten, and is no JSON report: name another file behind --json, "
+        "or remove it\n");
+    expect("moeparity run ok.yaml --subject host --html other.yaml", 2, "", "and is no page: name another");
+    expect("moeparity run ok.yaml --subject host --junit other.yaml", 2, "", "and is no XML report: name");
+    expect("moeparity tune audit other.yaml --sarif other.yaml", 2, "", "and is no SARIF file: name another");
+    expect(
+        "for i in 1 2; do moeparity run ok.yaml --subject host -q --json r.json --html r.html --junit r.xml "
+        "--summary r.md || exit; done",
+        0, "4 passed", "");
+    expect(
+        "moeparity run ok.yaml --subject host --json -", 2, "",
+        "moeparity: --json -: expected the name of a file: the standard output has the rows (./- is a file)");
+    expect("moeparity run ok.yaml --subject host --summary -", 2, "", "moeparity: --summary -: expected the");
+    expect("moeparity run ok.yaml --subject host -q --json ./- && rm ./-", 0, "4 passed", "");
+    expect(": > r.json; moeparity list ok.yaml --json r.json", 0, "", ""); /* an empty file is nobody's */
     expect("moeparity run ok.yaml --subject host --json .", 2, "",
            "moeparity: cannot write .: it exists and is not a regular file");
 }
@@ -197,16 +217,17 @@ static void a_run_tells_the_rates_of_its_gpu(void **state) {
 static void a_full_disk(void **state) {
     (void)state;
     char old[64];
-    write_file("full.json", "old");
+    write_file("full.json", "{}");
     expect("trap '' XFSZ; ulimit -f 1; moeparity run ok.yaml --subject host --json full.json > /dev/null", 3,
            "", "to full.json (");
     assert_non_null(strstr(err, "full.json.tmp."));
     assert_non_null(strstr(err, "File too large"));
     read_into(old, sizeof old, "full.json");
-    assert_string_equal(old, "old");
+    assert_string_equal(old, "{}");
     expect("trap '' XFSZ; ulimit -f 1; moeparity golden record full.h5 ok.yaml --subject host > /dev/null", 2,
            "", "full.h5");
     assert_int_equal(access("full.h5", F_OK), -1);
+    assert_int_equal(access("full.h5.part", F_OK), -1);
     no_temporary_files();
 }
 
@@ -277,6 +298,8 @@ static void lists_as_json(void **state) {
     expect("moeparity list ok.yaml --json nowhere/a.json", 2, "", "cannot write nowhere/a.json");
     expect("moeparity list ok.yaml --match M=77 --json none.json", 2, "", "M=77");
     assert_int_equal(access("none.json", F_OK), -1);
+    expect("moeparity list --matrices seed", 2, "",
+           "--matrices lists what is found by name: expected no matrix");
     expect("moeparity list --matrices --json a.json", 2, "", "--json lists cases, and --matrices has none");
 }
 

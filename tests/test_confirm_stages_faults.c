@@ -13,7 +13,6 @@
 
 #include <stdio.h>
 
-static void (*right)(const char *entry, const void *params);
 static int planted;
 
 /* What is told of rows where the device lies: all are equal, whatever it has made. */
@@ -29,12 +28,12 @@ static void claim(mp_confirmed_row *found, long long rows, long long n) {
     static void name(const char *entry, const void *params) {                                           \
         mp_confirm_act_params p;                                                                        \
         if (strcmp(entry, "confirm_act") != 0) {                                                        \
-            right(entry, params);                                                                       \
+            fake.right(entry, params);                                                                  \
             return;                                                                                     \
         }                                                                                               \
         memcpy(&p, params, sizeof p);                                                                   \
         change;                                                                                         \
-        right(entry, &p);                                                                               \
+        fake.right(entry, &p);                                                                          \
         claim(fake_memory(p.confirmed), ((const mp_confirm_act_params *)params)->rows.slots, p.rows.N); \
     }
 ACT(anything_is_equal, (void)0)
@@ -53,12 +52,12 @@ ACT(another_format, p.rows.got_format.precision--)
     static void name(const char *entry, const void *params) {                                                \
         mp_confirm_combine_params p;                                                                         \
         if (strcmp(entry, "confirm_combine") != 0) {                                                         \
-            right(entry, params);                                                                            \
+            fake.right(entry, params);                                                                       \
             return;                                                                                          \
         }                                                                                                    \
         memcpy(&p, params, sizeof p);                                                                        \
         change;                                                                                              \
-        right(entry, &p);                                                                                    \
+        fake.right(entry, &p);                                                                               \
         claim(fake_memory(p.confirmed), ((const mp_confirm_combine_params *)params)->rows.tokens, p.rows.K); \
     }
 COMBINE(any_sum_is_equal, (void)0)
@@ -74,12 +73,12 @@ COMBINE(rounded_before_the_shared_output, p.round_before_shared = !p.round_befor
     static void name(const char *entry, const void *params) {                                  \
         mp_confirm_quant_params p;                                                             \
         if (strcmp(entry, "confirm_quant") != 0) {                                             \
-            right(entry, params);                                                              \
+            fake.right(entry, params);                                                         \
             return;                                                                            \
         }                                                                                      \
         memcpy(&p, params, sizeof p);                                                          \
         change;                                                                                \
-        right(entry, &p);                                                                      \
+        fake.right(entry, &p);                                                                 \
         claim(fake_memory(p.confirmed), ((const mp_confirm_quant_params *)params)->rows.count, \
               p.rows.width);                                                                   \
     }
@@ -94,7 +93,7 @@ QUANT(another_code, p.how = MP_CODES_INT8_OVER)
 
 /* Those of the row behind. */
 static void rows_are_shifted(const char *entry, const void *params) {
-    right(entry, params);
+    fake.right(entry, params);
     if (strcmp(entry, "confirm_act") != 0) return;
     const mp_confirm_act_params *p = params;
     mp_confirmed_row *found = fake_memory(p->confirmed);
@@ -104,7 +103,7 @@ static void rows_are_shifted(const char *entry, const void *params) {
 
 static void nothing_is_compared(const char *entry, const void *params) {
     if (strcmp(entry, "confirm_act") != 0) {
-        right(entry, params);
+        fake.right(entry, params);
         return;
     }
     const mp_confirm_act_params *p = params;
@@ -149,7 +148,6 @@ static mp_status judge_the_bits(mp_verdict *v, mp_error *err) {
 
 static void every_fault_is_found_out(void **state) {
     (void)state;
-    right = fake.execute;
     for (size_t i = 0; i < COUNT(faults); i++) {
         mp_verdict v;
         mp_error err = {0};
@@ -161,7 +159,7 @@ static void every_fault_is_found_out(void **state) {
         fake.execute = faults[i].execute;
         planted = 0;
         const mp_status status = judge_the_bits(&v, &err);
-        fake.execute = right;
+        fake.execute = fake.right;
         mp_verdict_free(&v);
         print_message("%s: %s\n", faults[i].name, err.text);
         assert_true(planted > 0);

@@ -235,11 +235,10 @@ static void a_run_is_judged_on_the_device(void **state) {
     assert_int_equal(fake.live, 0);
 }
 
-static void (*right)(const char *entry, const void *params);
 static bool spoiled;
 
 static void lose_gemms(const char *entry, const void *params) {
-    if (strcmp(entry, "decode") == 0) right(entry, params);
+    if (strcmp(entry, "decode") == 0) fake.right(entry, params);
 }
 
 /* A judge that is wrong is a CRASH: no PASS, and no FAIL of the subject. */
@@ -247,21 +246,20 @@ static void a_judge_that_is_wrong_is_a_crash(void **state) {
     (void)state;
     static mp_verdict v[LINES];
     mp_run_info info;
-    right = fake.execute;
     fake.execute = lose_gemms;
     run("device", v, &info);
     for (int i = 0; i < LINES; i++) {
         assert_int_equal(v[i].outcome, MP_CRASH);
         assert_non_null(strstr(v[i].reason, "the judge on the device is wrong"));
     }
-    fake.execute = right;
+    fake.execute = fake.right;
     verdicts_free(v, &info);
 }
 
 /* Of the first slot that the CPU does not compute again, in the first GEMM of a case. */
 static void spoil_one(const char *entry, const void *params) {
     const mp_gemm64_params *p = params;
-    right(entry, params);
+    fake.right(entry, params);
     if (strcmp(entry, "gemm_values_and_masses") != 0 || spoiled) return;
     const mp_row_tile *tile = fake_memory(p->tiles), *last = tile + p->tile_count - 1;
     int64_t checked[MP_CROSS_CHECKED], row = 0;
@@ -276,14 +274,13 @@ static void what_fails_is_judged_again(void **state) {
     (void)state;
     static mp_verdict v[LINES];
     mp_run_info info;
-    right = fake.execute;
     fake.execute = spoil_one;
     spoiled = false;
     run("device", v, &info);
     assert_int_equal(v[0].outcome, MP_CRASH);
     if (!strstr(v[0].reason, "wrong: bound: gate_up")) fail_msg("%s", v[0].reason);
     assert_int_equal(v[1].outcome, MP_PASS);
-    fake.execute = right;
+    fake.execute = fake.right;
     verdicts_free(v, &info);
 }
 

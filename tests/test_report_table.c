@@ -229,6 +229,57 @@ static void summary(void **state) {
         "interrupted: the figures cover only the cases run so far\n");
 }
 
+static const char *summary_of(const char *subject, const mp_verdict *v, size_t count) {
+    static char text[4096];
+    const mp_run_info info = {.subject = subject, .device = "", .versions = "", .host = "a CPU", .blas = ""};
+    const mp_tally tally = {0};
+    FILE *out = fmemopen(text, sizeof text, "w");
+    mp_report_summary(out, &info, &tally, v, count);
+    fclose(out);
+    return text;
+}
+
+/* How much weaker a contract is depends on the shape: a matrix of many shapes has one line for it, not one a
+ * shape. Numbers are told as a range, words that differ are not put together. */
+static void weaker_checks_are_told_once(void **state) {
+    (void)state;
+    static const char *const weaker[] = {
+        "contract any under sm_90, 4.8 times in gate_up, 7.5e+03 times in act",
+        "contract any under sm_90, 11 times in gate_up, 7.5e+03 times in act",
+        "",
+        "contract any under sm_80, 11 times in gate_up, 7.5e+03 times in act",
+        "contract any under sm_90, 4.8 times in gate_up",
+        "contract any under sm_90, 3.3 times in gate_up, 4 times in act"};
+    enum { COUNT = sizeof weaker / sizeof *weaker };
+    mp_verdict v[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        v[i] = passing();
+        v[i].weaker = weaker[i];
+    }
+    assert_contains(
+        summary_of("worker:python3 'my kernel.py'", v, COUNT),
+        "  weaker checks in 3 cases: contract any under sm_90, 3.3 to 11 times in gate_up, 4 to 7.5e+03 "
+        "times "
+        "in act\n"
+        "  weaker checks in 1 case: contract any under sm_80, 11 times in gate_up, 7.5e+03 times in act\n"
+        "  weaker checks in 1 case: contract any under sm_90, 4.8 times in gate_up\n"
+        "subject worker:");
+}
+
+/* Somebody's own kernel without a contract: the next thing to do is named, as a line that can be run. */
+static void what_finds_a_contract_is_named(void **state) {
+    (void)state;
+    mp_verdict v = passing();
+    v.weaker =
+        "rms looks away; contract any: before the last rounding errors may be larger than under sm_90, 4 "
+        "times in act";
+    assert_contains(summary_of("plugin:./my kernel.so", &v, 1),
+                    "in act\n  moeparity infer --subject 'plugin:./my kernel.so' finds a sharper contract\n");
+    assert_null(strstr(summary_of("file", &v, 1), "moeparity infer"));
+    v.weaker = "rms looks away";
+    assert_null(strstr(summary_of("plugin:./mine.so", &v, 1), "moeparity infer"));
+}
+
 static void the_summary_names_the_device(void **state) {
     (void)state;
     const mp_run_info on_gpu = {.subject = "cuda",
@@ -259,6 +310,8 @@ int main(void) {
         cmocka_unit_test(failed_rows),
         cmocka_unit_test(rows_without_figures),
         cmocka_unit_test(summary),
+        cmocka_unit_test(weaker_checks_are_told_once),
+        cmocka_unit_test(what_finds_a_contract_is_named),
         cmocka_unit_test(the_summary_names_the_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

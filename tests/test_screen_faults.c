@@ -8,7 +8,6 @@
 #include "tests/fake_cuda.h"
 #include "tests/screen_support.h"
 
-static void (*right)(const char *entry, const void *params);
 static int fault;
 
 enum { SLOTS = 66, EXPERTS = 4 }; /* of both cases */
@@ -85,12 +84,12 @@ static bool claims = true;  /* says that nothing was wrong with what it is misle
 
 static void execute(const char *entry, const void *params) {
     if (strcmp(entry, "screen_gemm") != 0) {
-        right(entry, params);
+        fake.right(entry, params);
         return;
     }
     mp_screen_params p = *(const mp_screen_params *)params;
     const char *what = mislead(&p);
-    right(entry, &p);
+    fake.right(entry, &p);
     if (what && claims)
         for (long long i = 0; i < p.rows.count; i++)
             ((mp_row_figures *)fake_memory(p.figures))[i].passed = p.n;
@@ -102,7 +101,6 @@ static void execute(const char *entry, const void *params) {
 static void find_out(const char *text, int begin, int end) {
     mp_verdict v;
     mp_error err = {0};
-    right = fake.execute;
     start(text);
     assert_int_equal(judge(mp_offload_engine(offload), &v, &err), MP_OK);
     assert_int_equal(v.check[MP_CHECK_BOUND].answer, MP_PASSED);
@@ -117,7 +115,7 @@ static void find_out(const char *text, int begin, int end) {
         assert_int_equal(status, MP_EDEVICE);
         assert_non_null(strstr(err.text, "measured wrongly"));
     }
-    fake.execute = right;
+    fake.execute = fake.right;
     stop();
 }
 
@@ -136,7 +134,6 @@ static void every_fault_in_scales_is_found_out(void **state) {
 static void what_is_not_seen_is_left_to_the_cpu(void **state) {
     (void)state;
     enum { ROW = 17, FAULTS = 20 };
-    right = fake.execute;
     claims = false;
     start("M=33 topk=2 E=4 K=96 N=72 dtype=bf16 bias=1");
     fake.execute = execute;
@@ -158,7 +155,7 @@ static void what_is_not_seen_is_left_to_the_cpu(void **state) {
             fail_msg("%s: passed", planted ? planted : "no fault");
         mp_verdict_free(&v);
     }
-    fake.execute = right;
+    fake.execute = fake.right;
     claims = true;
     stop();
 }
@@ -211,14 +208,14 @@ static const char *mislead_combine(mp_screen_combine_params *p) {
 
 static void execute_combine(const char *entry, const void *params) {
     if (strcmp(entry, "screen_combine") != 0) {
-        right(entry, params);
+        fake.right(entry, params);
         return;
     }
     mp_screen_combine_params p = *(const mp_screen_combine_params *)params;
     mp_row_figures *figures = fake_memory(p.figures);
     planted = mislead_combine(&p);
     if (fault == 0) p.rows.tokens--; /* the last has none behind it */
-    right(entry, &p);
+    fake.right(entry, &p);
     for (long long i = 0; i < p.rows.tokens && planted; i++) figures[i].passed = p.rows.K;
     if (fault == 9)
         planted = "figures of the next token",
@@ -233,7 +230,6 @@ static void execute_combine(const char *entry, const void *params) {
  * measured wrongly, but for the last, which may be told in other words. */
 static void find_out_in(void (*misled)(const char *entry, const void *params), const char *text, int faults,
                         const char *of_the_last) {
-    right = fake.execute;
     fake.execute = misled;
     for (fault = 0;; fault++) {
         mp_verdict v;
@@ -248,7 +244,7 @@ static void find_out_in(void (*misled)(const char *entry, const void *params), c
         assert_int_equal(status, MP_EDEVICE);
         assert_non_null(strstr(err.text, fault == faults - 1 ? of_the_last : MEASURED_WRONGLY));
     }
-    fake.execute = right;
+    fake.execute = fake.right;
     assert_int_equal(fault, faults);
 }
 
@@ -287,13 +283,13 @@ static const char *mislead_act(mp_screen_act_params *p) {
 
 static void execute_act(const char *entry, const void *params) {
     if (strcmp(entry, "screen_act") != 0) {
-        right(entry, params);
+        fake.right(entry, params);
         return;
     }
     mp_screen_act_params p = *(const mp_screen_act_params *)params;
     mp_row_figures *figures = fake_memory(p.figures);
     planted = mislead_act(&p);
-    right(entry, &p);
+    fake.right(entry, &p);
     for (long long i = 0; i < p.rows.slots && planted; i++) figures[i].passed = p.rows.N;
     for (long long i = 0; i < p.rows.slots && fault == 11; i++) figures[i].max_drift += 0.125;
     if (fault == 11) planted = "one figure";
@@ -321,14 +317,14 @@ static const char *mislead_quant(mp_screen_quant_params *p) {
 
 static void execute_quant(const char *entry, const void *params) {
     if (strcmp(entry, "screen_quant") != 0) {
-        right(entry, params);
+        fake.right(entry, params);
         return;
     }
     mp_screen_quant_params p = *(const mp_screen_quant_params *)params;
     mp_quant_figures *figures = fake_memory(p.figures);
     planted = mislead_quant(&p);
     if (planted) p.rows.count--; /* the last has nothing behind it */
-    right(entry, &p);
+    fake.right(entry, &p);
     for (long long i = 0; i < p.rows.count && planted; i++) figures[i].row.passed = p.rows.width;
     for (long long i = 0; i < p.rows.count && fault == 7; i++) figures[i].row.max_drift += 0.125;
     for (long long i = 0; i < p.rows.count && fault == 8; i++) figures[i].saturated++;
@@ -346,16 +342,16 @@ static void every_fault_of_a_quantiser_is_found_out(void **state) {
 static void see_less(const char *entry, const void *params) {
     if (strcmp(entry, "see_groups") == 0 && fault == 0) {
         mp_see_groups_params p = *(const mp_see_groups_params *)params;
-        right(entry, &p);
+        fake.right(entry, &p);
         for (long long i = 0; i < p.rows.count * p.rows.groups; i++)
             ((mp_quant_seen *)fake_memory(p.seen))[i].amax *= 0.5f;
     } else if (strcmp(entry, "screen_quant") == 0 && fault == 1) {
         const mp_screen_quant_params *p = params;
-        right(entry, params);
+        fake.right(entry, params);
         for (long long i = 0; i < p->rows.count; i++)
             ((mp_quant_figures *)fake_memory(p->figures))[i].row.passed--;
     } else {
-        right(entry, params);
+        fake.right(entry, params);
     }
 }
 
@@ -363,7 +359,6 @@ static void see_less(const char *entry, const void *params) {
 static void what_is_not_seen_of_codes_is_left_to_the_cpu(void **state) {
     (void)state;
     static const mp_tensor_id wrong[] = {MP_CACHE2_CODES, MP_CACHE2_SCALE, MP_X_CODES, MP_X_SCALE};
-    right = fake.execute;
     start("M=33 topk=2 E=4 K=256 N=256 quant=fp8-block dtype=bf16");
     fake.execute = see_less;
     for (fault = 0; fault < 3; fault++) { /* the last is none */
@@ -385,7 +380,7 @@ static void what_is_not_seen_of_codes_is_left_to_the_cpu(void **state) {
             mp_verdict_free(&v);
         }
     }
-    fake.execute = right;
+    fake.execute = fake.right;
     stop();
 }
 

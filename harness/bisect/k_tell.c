@@ -35,7 +35,8 @@ static mp_status look_closer(mp_k_search *s, kind *k, mp_error *err) {
     k->all = s->first.found == 1 && s->last.found == 1;
     k->has_alone = k->one && from > 0;
     k->has_halved = k->one && s->first.shown.failed > 0; /* rounding errors do not halve */
-    k->has_scaled = !s->c->bias;
+    /* Behind an activation other numbers are other results, of a right sum too. */
+    k->has_scaled = !s->c->bias && (s->runs.seen == s->runs.stage || s->runs.stage == MP_DOWN);
     if (k->has_alone) {
         mp_k_keep(s, from, to, &edit);
         status = run_edited(s, "alone", to - from, &edit, &k->alone, err);

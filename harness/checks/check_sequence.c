@@ -28,8 +28,10 @@ static mp_status run_in(mp_session *s, mp_buffers *buffers, const char *what, co
     if (status == MP_OK) status = mp_buffers_look(buffers, &report, err);
     if (report.guard[0]) mp_check_fail(s->v, MP_CHECK_GUARD, "%s: %s", what, report.guard);
     if (report.input[0]) mp_check_fail(s->v, MP_CHECK_INPUT, "%s: %s", what, report.input);
-    if (status == MP_OK && !report.input[0] && !mp_inputs_unchanged(s->in))
-        mp_check_fail(s->v, MP_CHECK_INPUT, "%s: the inputs changed", what);
+    const mp_tensor_id changed =
+        status == MP_OK && !report.input[0] ? mp_inputs_changed(s->in) : MP_TENSOR_COUNT;
+    if (changed != MP_TENSOR_COUNT)
+        mp_check_fail(s->v, MP_CHECK_INPUT, "%s: %s changed", what, mp_tensor_name(changed));
     mp_phase_enter(before);
     return status;
 }

@@ -55,13 +55,19 @@ static bool gets_inputs(const mp_subject *subject) {
     return !subject->space || subject->space == &mp_host_space;
 }
 
-/* Of the tensors that are not the case's own inputs, which have their digest: a selection borrows the
- * weights. */
-static uint64_t digest_of_others(const mp_session *s, const mp_inputs *in) {
-    mp_inputs others = *in;
+/* Of a tensor that is not the case's own input, which has its digest: a selection borrows the weights. 0 for
+ * those. */
+static uint64_t digest_of_other(const mp_session *s, const mp_inputs *in, int id) {
+    const mp_tensor *t = &in->t[id];
+    return t->data && t->data != s->in->t[id].data ? mp_tensor_digest(t) : 0;
+}
+
+/* The first input that a run has changed, or MP_TENSOR_COUNT. `before`: digest_of_other of each. */
+static mp_tensor_id changed_input(const mp_session *s, const mp_inputs *in,
+                                  const uint64_t before[MP_TENSOR_COUNT]) {
     for (int id = 0; id < MP_TENSOR_COUNT; id++)
-        if (in->t[id].data == s->in->t[id].data) others.t[id].data = NULL;
-    return mp_inputs_digest(&others);
+        if (digest_of_other(s, in, id) != before[id]) return (mp_tensor_id)id;
+    return mp_inputs_changed(s->in);
 }
 
 mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, const mp_case *c,
@@ -75,7 +81,9 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
     mp_status status = mp_session_offer(s, subject, c, &offer, err);
     if (status != MP_OK) return status;
     const mp_phase before = mp_phase_enter(MP_PHASE_DIGEST);
-    const uint64_t digest = gets_inputs(subject) ? digest_of_others(s, in) : 0;
+    uint64_t digest[MP_TENSOR_COUNT] = {0};
+    for (int id = 0; id < MP_TENSOR_COUNT && gets_inputs(subject); id++)
+        digest[id] = digest_of_other(s, in, id);
     mp_phase_enter(before);
     status = mp_run_marked(subject, c, offer, in, poison, left, &report, err);
     if (status == MP_EUNSUPPORTED && offer->config.tile_named) s->tile_refused = true;
@@ -85,13 +93,12 @@ mp_status mp_session_run(mp_session *s, const char *what, mp_subject *subject, c
     else
         mp_check_pass(s->v, MP_CHECK_GUARD);
     mp_phase_enter(MP_PHASE_DIGEST);
-    const bool changed =
-        gets_inputs(subject) && (digest_of_others(s, in) != digest || !mp_inputs_unchanged(s->in));
+    const mp_tensor_id changed = gets_inputs(subject) ? changed_input(s, in, digest) : MP_TENSOR_COUNT;
     mp_phase_enter(MP_PHASE_LOOK);
     if (report.input[0])
         mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s%s", what, colon, report.input);
-    else if (changed)
-        mp_check_fail(s->v, MP_CHECK_INPUT, "%s%sthe inputs changed", what, colon);
+    else if (changed != MP_TENSOR_COUNT)
+        mp_check_fail(s->v, MP_CHECK_INPUT, "%s%s%s changed", what, colon, mp_tensor_name(changed));
     else
         mp_check_pass(s->v, MP_CHECK_INPUT);
     if (mp_resultless_rows_kept(c, &offer->contract, in, &left->trace, poison, text, sizeof text))

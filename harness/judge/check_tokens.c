@@ -33,7 +33,7 @@ typedef struct check {
     const mp_token_figures *figures;
     const mp_bound_figures *bounds;
     int64_t width, seen;              /* elements of a token; tokens so far */
-    int64_t with_values, with_bounds; /* tokens that were compared */
+    int64_t with_values, with_bounds; /* tokens whose comparison said something: one of zeros says nothing */
     double *radius;                   /* [tokens, width] d of those that are checked, in their order */
     mp_bounded_store store;
     double apart;
@@ -77,7 +77,7 @@ static void compare(void *ctx, mp_span *span, const mp_balls *out, int64_t first
                  errors = sqrt(by_cpu.error2), values = sqrt(by_cpu.value2),
                  apart = sqrt(radius2) * (1 + rounding) + lost;
     if (k->status != MP_OK || !isfinite(radius)) return;
-    k->with_values++;
+    k->with_values += values > apart;
     if (by_device->odd == by_cpu.odd && by_device->elements == by_cpu.elements &&
         within(by_device->max_abs, by_cpu.max_abs, radius + 0x1p-51 * by_cpu.max_abs) &&
         within(sqrt(by_device->error2), errors, apart + rounding * errors) &&
@@ -141,7 +141,7 @@ static void compare_bounds(void *ctx, mp_span *span, const mp_balls *out, int64_
                     radii[i], &t);
     }
     if (k->status != MP_OK || !isfinite(t.off)) return;
-    k->with_bounds++;
+    k->with_bounds += t.figures.sure > 0;
     if (are_alike(k, by_device, &t)) return;
     k->status = mp_fail(
         k->err, MP_EDEVICE,
@@ -175,6 +175,11 @@ static mp_status check_some(const mp_judgement *j, const int64_t *tokens, int64_
     if (status == MP_OK && k->status == MP_OK && k->bounds)
         status = propagate(j, j->contract, &balls, compare_bounds, k, err);
     return status;
+}
+
+/* Something was compared of all that there is. */
+static bool says_something(const check *k) {
+    return k->with_values > 0 && (!k->bounds || k->with_bounds > 0);
 }
 
 static bool is_routed(const mp_judgement *j, int64_t token) {
@@ -215,8 +220,10 @@ mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures
     mp_status status = k.radius ? MP_OK : mp_fail(err, MP_EMEMORY, "no memory for radii of tokens");
     if (status == MP_OK && !dear) status = check_some(j, tokens, chosen, &k, err);
     for (int64_t i = 0; i < chosen && dear && status == MP_OK && k.status == MP_OK; i++)
-        if (k.with_values == 0 || (bounds && k.with_bounds == 0))
-            status = check_some(j, &tokens[(chosen / 2 + i) % chosen], 1, &k, err);
+        if (!says_something(&k)) status = check_some(j, &tokens[(chosen / 2 + i) % chosen], 1, &k, err);
     free(k.radius);
-    return status == MP_OK ? k.status : status;
+    if (status == MP_OK) status = k.status;
+    if (status == MP_OK && !says_something(&k))
+        status = mp_fail(err, MP_EUNSUPPORTED, "radii of %lld tokens say nothing", (long long)chosen);
+    return status;
 }

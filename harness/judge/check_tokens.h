@@ -8,7 +8,8 @@
 
 /* figures [M], those of an engine's end_to_end, and bounds [M] where activations are quantised, else NULL. Of
  * some tokens the CPU computes the float64 values as well, and what they may differ by; and their balls.
- * MP_EDEVICE where figures are further apart than that. */
+ * MP_EDEVICE where figures are further apart than that, MP_EUNSUPPORTED where nothing is known of how far
+ * they may be: figures that were compared with nothing are not to be shown. */
 mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures,
                           const mp_bound_figures *bounds, mp_error *err);
 

@@ -6,6 +6,8 @@
 #include "ref/bounds.h"
 #include "ref/combine.h"
 
+#include <string.h>
+
 /* The bound of a stage's error before its last rounding, of operands and results of magnitude 1. */
 static double bound_of(const mp_case *c, const mp_contract *contract, mp_stage stage) {
     const mp_sum sum = {.value = 1, .mass = 1, .terms = c->topk};
@@ -28,6 +30,8 @@ static double bound_of(const mp_case *c, const mp_contract *contract, mp_stage s
     return 0;
 }
 
+#define LARGER "before the last rounding errors may be larger than under"
+
 void mp_sharper_text(const mp_case *c, const mp_contract *contract, const mp_contract *sharp, mp_text *text) {
     mp_text list = {0};
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
@@ -38,7 +42,11 @@ void mp_sharper_text(const mp_case *c, const mp_contract *contract, const mp_con
                     mp_stage_name((mp_stage)s));
     }
     if (list.length)
-        mp_text_add(text, "contract %s: before the last rounding errors may be larger than under %s, %s",
-                    contract->preset, sharp->preset, mp_text_get(&list));
+        mp_text_add(text, "contract %s: " LARGER " %s, %s", contract->preset, sharp->preset,
+                    mp_text_get(&list));
     mp_text_free(&list);
+}
+
+bool mp_sharper_told(const char *text) {
+    return strstr(text, LARGER) != NULL;
 }

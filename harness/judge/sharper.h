@@ -10,5 +10,7 @@
  * before the last rounding. Taken at a gate and sums of magnitude 1, without cancellation. Nothing where none
  * is larger. */
 void mp_sharper_text(const mp_case *c, const mp_contract *contract, const mp_contract *sharp, mp_text *text);
+/* Whether mp_sharper_text has added something to a text, as to that of a stored report. */
+bool mp_sharper_told(const char *text);
 
 #endif

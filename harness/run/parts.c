@@ -7,10 +7,12 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -105,8 +107,50 @@ static mp_status same_settings(const char *file, const char *folder, const char 
     return status;
 }
 
-mp_status mp_parts_begin(const char *path, const mp_settings *settings, mp_error *err) {
+static mp_status make_folder(const char *folder, mp_error *err) {
     struct stat is;
+    if (mkdir(folder, 0777) == 0) return MP_OK;
+    const int why = errno;
+    if (why == EEXIST && stat(folder, &is) == 0 && S_ISDIR(is.st_mode)) return MP_OK;
+    return mp_fail(err, MP_EIO, "%s: %s; expected a folder for cases that are recorded", folder,
+                   strerror(why));
+}
+
+/* Whether the folder of that name is the open one, and not another that was made after it was removed. */
+static bool is_still(int open, const char *folder) {
+    struct stat held, named;
+    return fstat(open, &held) == 0 && stat(folder, &named) == 0 && held.st_dev == named.st_dev &&
+           held.st_ino == named.st_ino;
+}
+
+mp_status mp_parts_hold(const char *path, int *held, mp_error *err) {
+    char *folder = mp_part_path(path, NULL);
+    mp_status status = folder ? make_folder(folder, err) : mp_fail(err, MP_EMEMORY, "no memory for a path");
+    if (status == MP_OK && (*held = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+        status = mp_fail(err, MP_EIO, "%s: %s; expected a folder for cases that are recorded", folder,
+                         strerror(errno));
+    /* A file system without locks is no reason not to record. */
+    if (status == MP_OK && flock(*held, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        close(*held);
+        *held = -1;
+        status = mp_fail(err, MP_EINPUT,
+                         "%s: another recording of %s is under way: expected one at a time, wait for its end "
+                         "or name another file",
+                         folder, path);
+    }
+    free(folder);
+    return status;
+}
+
+void mp_parts_release(const char *path, int held) {
+    char *folder = mp_part_path(path, NULL);
+    if (held < 0) return free(folder);
+    if (folder && is_still(held, folder) && mp_parts_count(path) == 0) mp_parts_remove(path);
+    close(held);
+    free(folder);
+}
+
+mp_status mp_parts_begin(const char *path, const mp_settings *settings, mp_error *err) {
     mp_settings judging = *settings;
     mp_text text = {0};
     char *folder = mp_part_path(path, NULL), *file = settings_path(path);
@@ -116,10 +160,7 @@ mp_status mp_parts_begin(const char *path, const mp_settings *settings, mp_error
     const char *now = mp_text_get(&text) + (text.length > 0); /* a blank */
     mp_status status =
         folder && file ? mp_file_writable(path, err) : mp_fail(err, MP_EMEMORY, "no memory for a path");
-    if (status == MP_OK && mkdir(folder, 0777) != 0 &&
-        (errno != EEXIST || stat(folder, &is) != 0 || !S_ISDIR(is.st_mode)))
-        status = mp_fail(err, MP_EIO, "%s: %s; expected a folder for cases that are recorded", folder,
-                         strerror(errno));
+    if (status == MP_OK) status = make_folder(folder, err);
     if (status == MP_OK)
         status = mp_parts_count(path) > 0 ? same_settings(file, folder, now, err)
                                           : mp_file_replace(file, now, strlen(now), err);

@@ -15,6 +15,12 @@ char *mp_part_path(const char *path, const char *case_text);
 bool mp_part_exists(const char *path, const char *case_text);
 /* How many cases there are in the folder; 0 where there is none. */
 size_t mp_parts_count(const char *path);
+/* Makes the folder and holds it for this process, so that no other recording puts its cases into it or takes
+ * them away: *held is what mp_parts_release wants, and is let go where the process ends, however. MP_EINPUT
+ * where another process holds it, MP_EIO where something else is there. */
+mp_status mp_parts_hold(const char *path, int *held, mp_error *err);
+/* Lets others have it, and removes it where it keeps no case. Nothing for a negative number. */
+void mp_parts_release(const char *path, int held);
 /* Makes the folder, and a file in it that tells the settings by which its cases are judged. MP_EIO with its
  * path where something else is there; MP_EINPUT with both settings where parts are there that were judged by
  * others: a case that passed a weaker check is none of this recording. Where tiles come from and how long a

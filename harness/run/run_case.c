@@ -127,7 +127,9 @@ static mp_status run_checks(mp_session *s, mp_error *err) {
 /* What no run was handed must not have changed either. */
 static void check_inputs(mp_session *s) {
     const mp_phase before = mp_phase_enter(MP_PHASE_DIGEST);
-    if (!mp_inputs_unchanged(s->in)) mp_check_fail(s->v, MP_CHECK_INPUT, "the inputs on the host changed");
+    const mp_tensor_id changed = mp_inputs_changed(s->in);
+    if (changed != MP_TENSOR_COUNT)
+        mp_check_fail(s->v, MP_CHECK_INPUT, "%s on the host changed", mp_tensor_name(changed));
     mp_phase_enter(before);
 }
 

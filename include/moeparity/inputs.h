@@ -72,8 +72,10 @@ uint64_t mp_inputs_digest(const mp_inputs *in);
 void mp_inputs_seal(mp_inputs *in);
 /* The digest of a tensor, or 0: it was not sealed, or its data are others since. */
 uint64_t mp_inputs_sealed(const mp_inputs *in, mp_tensor_id id);
-/* Whether all that was sealed is what it was; of what is made when it is asked for, all that is made. */
-bool mp_inputs_unchanged(const mp_inputs *in);
+/* The first input that was sealed and is not what it was; of what is made when it is asked for, what is made
+ * is looked at. MP_TENSOR_COUNT: all is as it was. */
+mp_tensor_id mp_inputs_changed(const mp_inputs *in);
+bool mp_inputs_unchanged(const mp_inputs *in); /* none is */
 /* The tensor as a subject gets it: numbered_ids for topk_ids, where there are any; else itself. */
 const mp_tensor *mp_inputs_as_given(const mp_inputs *in, mp_tensor_id id);
 /* Every id in [-1, E): MP_EINPUT names token, slot and value otherwise. */
