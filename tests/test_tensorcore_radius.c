@@ -134,12 +134,11 @@ static double climbed(climb *c, const mp_tc_kernel *kernel) {
 static const struct {
     int sm;
     mp_tc_input input;
+    mp_dtype out;
     double at_least;
-} CLIMBS[] = {{90, MP_TC_BF16, 0.75},
-              {80, MP_TC_BF16, 0.6},
-              {90, MP_TC_FP16, 0.75},
-              {80, MP_TC_FP16, 0.6},
-              {90, MP_TC_E4M3, 0.2}};
+} CLIMBS[] = {{90, MP_TC_BF16, MP_BF16, 0.75}, {80, MP_TC_BF16, MP_BF16, 0.6},
+              {90, MP_TC_FP16, MP_FP16, 0.75}, {80, MP_TC_FP16, MP_FP16, 0.6},
+              {90, MP_TC_E4M3, MP_BF16, 0.2},  {90, MP_TC_E4M3, MP_FP16, 0.2}};
 
 static void climbs_end_within_the_radius(void **state) {
     (void)state;
@@ -154,7 +153,7 @@ static void climbs_end_within_the_radius(void **state) {
                     climb c = {.r = {(uint64_t)(21 + K)}};
                     assert_true(
                         mp_tc_find(CLIMBS[m].sm, MP_TC_MMA, CLIMBS[m].input, CLIMBS[m].input, &c.model));
-                    c.form = mp_tc_bracket_form_of(&c.model, 0, K);
+                    c.form = mp_tc_bracket_form_of(&c.model, 0, K, CLIMBS[m].out);
                     c.a = allocated_tensor(SHAPES[CLIMBS[m].input].dtype, 1, K, 0);
                     c.w = allocated_tensor(SHAPES[CLIMBS[m].input].dtype, 1, COLUMNS, K);
                     begin(&c, everywhere);
@@ -162,8 +161,9 @@ static void climbs_end_within_the_radius(void **state) {
                     mp_tensor_free(&c.a);
                     mp_tensor_free(&c.w);
                 }
-            printf("%s, %s of sm_%d: %.3f of the radius\n", kernels[i].name,
-                   mp_dtype_name(SHAPES[CLIMBS[m].input].dtype), CLIMBS[m].sm, best);
+            printf("%s, %s of sm_%d stored as %s: %.3f of the radius\n", kernels[i].name,
+                   mp_dtype_name(SHAPES[CLIMBS[m].input].dtype), CLIMBS[m].sm, mp_dtype_name(CLIMBS[m].out),
+                   best);
             assert_true(best > CLIMBS[m].at_least);
         }
 }

@@ -28,7 +28,7 @@ bool mp_tc_bracket_covers(const mp_tc_model *m, const mp_tc_parts *parts, int64_
                from_fp16 = m->a == MP_TC_FP16 && m->b == MP_TC_FP16,
                from_e4m3 = m->a == MP_TC_E4M3 && m->b == MP_TC_E4M3 && m->method != MP_TC_DIRECT;
     const mp_tc_model step = mp_tc_step(m);
-    return (out == (from_fp16 ? MP_FP16 : MP_BF16)) && (from_bf16 || from_fp16 || from_e4m3) &&
+    return ((out == MP_BF16 && (from_bf16 || from_e4m3)) || (out == MP_FP16 && (from_fp16 || from_e4m3))) &&
            step.result == MP_TC_FLOAT32 &&
            (step.group == 16 || (step.group == 8 && m->method != MP_TC_THROUGH_FP16)) &&
            step.fraction_bits >= 24 && step.fraction_bits <= 25 && step.result_fraction_bits == 23 &&
@@ -219,7 +219,8 @@ bool mp_tc_bracket_task(const mp_tc_kernel *kernel, const mp_tc_model *model, co
              .parts = parts,
              .call = call,
              .task = task,
-             .form = mp_tc_bracket_form_of(model, parts ? parts->terms : 0, call->problem->w.codes->dim[2]),
+             .form = mp_tc_bracket_form_of(model, parts ? parts->terms : 0, call->problem->w.codes->dim[2],
+                                           call->out->dtype),
              .s = scratch};
     int64_t opened = 0, all = 0;
     workspace_make(j.s, scratch, j.form.k, mp_tc_bracket_parts(&j.form));

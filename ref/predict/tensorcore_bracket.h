@@ -12,12 +12,12 @@
  *   has an exponent e with 2^e <= max(|acc|, P), and cuts L+1 terms by less than 2^(e-F) each: together less
  *     than (L+1) * 2^-F * X, for what the first one begins with, P, is at most what the last one leaves;
  *   cuts its result by less than 2^-23 |acc|: together less than 2^-23 * X.
- * s_j itself is s_j-1 plus a chain of L multiply-adds from zero; of fp16, whose codes lie close, plus the sum
- * of two such chains of 8 where L is 16. Products are exact, for they have 16 bits or 22, and so is the first
- * of a chain; every other one rounds by at most 2^-24 of its own result, the i-th by 2^-24 times the first i
- * products' magnitudes, and the sum of two chains by 2^-24 times all of theirs. With c[i] the number of
- * roundings that product i is in and Cauchy-Schwarz, together at most 2^-24 * |a|_c * |w|_c, where |a|_c is
- * sqrt(sum c a^2). The addition to s rounds by 2^-24 * |s_j|, together 2^-24 * X.
+ * s_j itself is s_j-1 plus a chain of L multiply-adds from zero; for results in fp16, whose codes lie close,
+ * plus the sum of two such chains of 8 where L is 16. Products are exact, for they have 16 bits or 22, and so
+ * is the first of a chain; every other one rounds by at most 2^-24 of its own result, the i-th by 2^-24 times
+ * the first i products' magnitudes, and the sum of two chains by 2^-24 times all of theirs. With c[i] the
+ * number of roundings that product i is in and Cauchy-Schwarz, together at most 2^-24 * |a|_c * |w|_c, where
+ * |a|_c is sqrt(sum c a^2). The addition to s rounds by 2^-24 * |s_j|, together 2^-24 * X.
  *   R = (1+2^-8) * (((L+1) * 2^-F + 2^-23 + 2^-24) * X + 2^-24 * |a|_c * |w|_c)
  * The ends are rounded to float32, which takes neither past what is left in the accumulator: that is a
  * float32 itself, and rounding is monotone. The factor is for three things. acc is not s_j, but no further
@@ -40,7 +40,7 @@
 #include "ref/predict/tensorcore_gemm.h"
 
 /* Whether results of the model's sums of K terms are settled by brackets where they are stored as `out`: bf16
- * from bf16, and from e4m3 in steps of fp16; fp16 from fp16. parts: NULL, k is one, or those that are
+ * from bf16, fp16 from fp16, and either from e4m3 in steps of fp16. parts: NULL, k is one, or those that are
  * monotone. */
 bool mp_tc_bracket_covers(const mp_tc_model *model, const mp_tc_parts *parts, int64_t K, mp_dtype out);
 

@@ -17,7 +17,7 @@ enum {
     COLUMNS = MP_TC_BRACKET_COLUMNS,
     TERMS = MP_TC_BRACKET_TERMS,
     AT_ONCE = 8,     /* terms */
-    SHORT_CHAIN = 8, /* of fp16, whose codes lie close */
+    SHORT_CHAIN = 8, /* for fp16, whose codes lie close */
     LARGEST_EXPONENT = 16
 };
 
@@ -37,7 +37,7 @@ static void weigh(mp_tc_bracket_form *f) {
     f->of_norms = (float)(slack * roundoff);
 }
 
-mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_terms, int64_t K) {
+mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_terms, int64_t K, mp_dtype out) {
     mp_tc_bracket_form f = {.step = mp_tc_step(m),
                             .by_pairs = m->method == MP_TC_THROUGH_FP16,
                             .copied = m->method != MP_TC_DIRECT,
@@ -47,7 +47,7 @@ mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_term
     f.dtype = m->a == MP_TC_FP16 ? MP_FP16 : MP_BF16;
     f.step.a = f.step.b = f.dtype == MP_FP16 ? MP_TC_FP16 : MP_TC_BF16;
     f.part = part_terms > 0 && part_terms < f.k ? part_terms : f.k;
-    f.chain = f.dtype == MP_FP16 && f.step.group > SHORT_CHAIN ? SHORT_CHAIN : f.step.group;
+    f.chain = out == MP_FP16 && f.step.group > SHORT_CHAIN ? SHORT_CHAIN : f.step.group;
     weigh(&f);
     return f;
 }

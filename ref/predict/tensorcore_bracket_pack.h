@@ -27,8 +27,9 @@ typedef struct mp_tc_bracket_form {
     float of_sizes, of_least, of_norms; /* the radius' coefficients; of_least for every step */
 } mp_tc_bracket_form;
 
-/* Of the model, sums in parts of so many terms, or 0: k is one. */
-mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *model, int64_t part_terms, int64_t K);
+/* Of the model, sums in parts of so many terms, or 0: k is one; stored as `out`. */
+mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *model, int64_t part_terms, int64_t K,
+                                         mp_dtype out);
 
 static inline int64_t mp_tc_bracket_parts(const mp_tc_bracket_form *f) {
     return (f->k + f->part - 1) / f->part;
