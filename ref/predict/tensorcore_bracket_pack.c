@@ -25,7 +25,7 @@ enum {
 static void weigh(mp_tc_bracket_form *f) {
     const int L = f->step.group, chains = L / f->chain;
     const double slack = 1 + 0x1p-8, roundoff = 0x1p-24, cut = 0x1p-23,
-                 cut_terms = (L + 1) * mp_power_of_two(-f->step.fraction_bits);
+                 cut_terms = L * mp_power_of_two(-f->step.fraction_bits);
     for (int t = 0; t < TERMS; t++) {
         const int i = t % f->chain, roundings = f->chain - (i > 0 ? i : 1) + chains -
                                                 1; /* the first two of a chain are in all */
