@@ -15,9 +15,9 @@ enum {
     MOST_STEPS = 512
 };
 
-/* Of a block, for a part, and for the parts so far. */
+/* Of a block, for a part, and for the parts so far. A vector's loads and stores cross no line. */
 typedef struct brackets {
-    float least[BLOCK], sum[BLOCK], sizes[BLOCK];
+    _Alignas(64) float least[BLOCK], sum[BLOCK], sizes[BLOCK];
     float low[BLOCK], high[BLOCK], all_low[BLOCK], all_high[BLOCK];
 } brackets;
 

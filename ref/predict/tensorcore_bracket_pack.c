@@ -27,8 +27,8 @@ static void weigh(mp_tc_bracket_form *f) {
     const double slack = 1 + 0x1p-8, roundoff = 0x1p-24, cut = 0x1p-23,
                  cut_terms = L * mp_power_of_two(-f->step.fraction_bits);
     for (int t = 0; t < TERMS; t++) {
-        const int i = t % f->chain, roundings = f->chain - (i > 0 ? i : 1) + chains -
-                                                1; /* the first two of a chain are in all */
+        const int i = t % f->chain, /* the first two of a chain are in all of its roundings */
+            roundings = f->chain - (i > 0 ? i : 1) + (chains - 1);
         const double of_steps = !f->by_pairs ? 0 : t < L ? cut_terms + 2 * cut : cut;
         f->weight[t] = (float)(roundings + of_steps / roundoff);
     }
