@@ -7,6 +7,10 @@
 
 spoiled_run_facts now;
 
+static mp_tensor_set hidden_in(const spoiled *self, const mp_case *c) {
+    return !self->hides_in || self->hides_in(c) ? self->hides : 0;
+}
+
 static mp_status spoiled_describe(mp_subject *s, const mp_case *c, mp_offer *offer, mp_error *err) {
     spoiled *self = s->self;
     const mp_status status = self->host.describe(&self->host, c, offer, err);
@@ -15,7 +19,7 @@ static mp_status spoiled_describe(mp_subject *s, const mp_case *c, mp_offer *off
     if (self->any_order) offer->contract.stable_align = offer->contract.align_tail = false;
     if (self->block_size_m)
         offer->config.up.block_size_m = offer->config.down.block_size_m = self->block_size_m;
-    offer->exposes &= ~self->hides;
+    offer->exposes &= ~hidden_in(self, c);
     offer->host_bytes += self->host_bytes;
     if (self->zero_tile) offer->config.up.block_size_n = 0;
     if (self->two_blocks) offer->config.down.block_size_m = 2 * offer->config.up.block_size_m;
@@ -44,7 +48,7 @@ static mp_status spoiled_run(mp_subject *s, const mp_execution *e, mp_error *err
     mp_tensor t[MP_TENSOR_COUNT]; /* what is not shown is its own */
     mp_trace own = {0};
     memcpy(t, e->t, sizeof t);
-    const mp_tensor_set hidden = mp_case_outputs(e->c) & self->hides;
+    const mp_tensor_set hidden = mp_case_outputs(e->c) & hidden_in(self, e->c);
     mp_status status =
         mp_trace_create_some(e->c, e->offer->config.up.block_size_m, hidden, MP_POISON_A, &own, err);
     for (int id = 0; id < MP_TENSOR_COUNT; id++)

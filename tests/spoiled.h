@@ -30,7 +30,8 @@ typedef struct spoiled {
     bool one_tile;                          /* nor is one offered */
     void (*promise)(mp_contract *contract); /* instead of what the host promises; NULL: that */
     void (*promise_sorted)(mp_contract *);  /* what it promises of the sorted layout, where that differs */
-    mp_tensor_set hides;                    /* outputs that it does not show */
+    mp_tensor_set hides;                    /* outputs that it does not show, */
+    bool (*hides_in)(const mp_case *c);     /* in these cases alone; NULL: in all */
     size_t host_bytes;                      /* memory that it says it takes */
     bool same_calls;                        /* it says which variants are the same call as the host does */
 } spoiled;

@@ -204,6 +204,23 @@ static void codes_of_hidden_numbers_are_judged(void **state) {
     }
 }
 
+/* Codes without their scales are no output of quant_x: they are made again for the stage behind. What the
+ * subject shows stays what it is, for a golden and a second run are compared with that. */
+static void shown_codes_without_scales_are_not_written_to(void **state) {
+    (void)state;
+    bench b;
+    start(&b, "M=5 E=4 topk=2 K=256 N=128 quant=fp8-block", "fp8");
+    assert_int_equal(predict(&b), MP_OK);
+    mp_tensor_free(&b.trace.t[MP_X_SCALE]);
+    uint8_t *const code = b.trace.t[MP_X_CODES].data, wrong = code[7] ^ 0x11;
+    code[7] = wrong;
+    const mp_verdict *v = verdict_of(&b);
+    assert_int_equal(v->check[MP_CHECK_BITS].answer, MP_PASSED);
+    assert_int_equal(v->stage[MP_GATE_UP].predicted, mp_tensor_count(&b.trace.t[MP_CACHE1]));
+    assert_int_equal(code[7], wrong);
+    close_bench(&b);
+}
+
 /* Not one for each row, whatever lies behind it. */
 static void a_scale_of_all_rows_is_compared_once(void **state) {
     (void)state;
@@ -246,6 +263,7 @@ int main(void) {
         cmocka_unit_test(without_a_name_a_nan_may_spread),
         cmocka_unit_test(hidden_codes_of_a_nan_fail_nobody),
         cmocka_unit_test(codes_of_hidden_numbers_are_judged),
+        cmocka_unit_test(shown_codes_without_scales_are_not_written_to),
         cmocka_unit_test(a_scale_of_all_rows_is_compared_once),
         cmocka_unit_test(what_is_not_known_is_not_predicted),
     };

@@ -51,6 +51,31 @@ static void batches_of_other_sizes_are_run(void **state) {
     assert_int_equal(v->check[MP_CHECK_BATCH].answer, MP_PASSED);
 }
 
+static bool is_small(const mp_case *c) {
+    return c->M < 8;
+}
+
+static mp_status other_cache_when_small(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)err;
+    if (c->M < 8) ((uint16_t *)trace->t[MP_CACHE1].data)[0] ^= 1;
+    return MP_OK;
+}
+
+/* Equal bits of what lies before an output that a batch does not show say nothing of it. */
+static void a_batch_that_hides_the_output_does_not_pass(void **state) {
+    (void)state;
+    const char *text = "M=8 topk=2 K=32 N=16";
+    spoiled self = {.hides = MP_IN_SET(MP_OUT), .hides_in = is_small};
+    const mp_verdict *v = judge_by(self, text, NULL, NULL);
+    assert_int_equal(v->check[MP_CHECK_PERMUTATION].answer, MP_PASSED);
+    assert_int_equal(v->check[MP_CHECK_BATCH].answer, MP_NOT_JUDGED);
+    assert_string_equal(v->check[MP_CHECK_BATCH].text, "token 0 alone: does not show out");
+    self.spoil = other_cache_when_small;
+    expect_failure(judge_by(self, text, NULL, NULL), MP_CHECK_BATCH, "token 0 alone: ");
+    self = (spoiled){.hides = ~MP_IN_SET(MP_OUT), .hides_in = is_small};
+    assert_int_equal(judge_by(self, text, NULL, NULL)->check[MP_CHECK_BATCH].answer, MP_PASSED);
+}
+
 static int64_t lonely; /* the token whose bits depend on its being alone */
 
 static mp_status one_token_differs_alone(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
@@ -78,6 +103,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_later_skip_does_not_hide_a_failure),
         cmocka_unit_test(batches_of_other_sizes_are_run),
+        cmocka_unit_test(a_batch_that_hides_the_output_does_not_pass),
         cmocka_unit_test(the_first_the_middle_and_the_last_token_run_alone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,12 +142,31 @@ static void chunks_are_calls_of_their_own(void **state) {
     mp_subject_close(&host);
 }
 
+static bool is_a_runner(const mp_case *c) {
+    return c->path == MP_RUNNER;
+}
+
+/* A variant that shows what lies before the output says nothing of the output. */
+static void a_variant_that_hides_the_output_does_not_pass(void **state) {
+    (void)state;
+    const char *text = "M=8 topk=2 K=32 N=16", *pair = "path=runner";
+    spoiled self = {.hides = MP_IN_SET(MP_OUT), .hides_in = is_a_runner};
+    const mp_verdict *v = judge_by(self, text, pair, NULL);
+    assert_int_equal(v->check[MP_CHECK_PAIR].answer, MP_NOT_JUDGED);
+    assert_string_equal(v->check[MP_CHECK_PAIR].text, "path=runner: does not show out");
+    self.spoil = ids_changed_by_runner;
+    expect_failure(judge_by(self, text, pair, NULL), MP_CHECK_INTEGER, "path=runner");
+    self = (spoiled){.hides = MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2), .hides_in = is_a_runner};
+    assert_int_equal(judge_by(self, text, pair, NULL)->check[MP_CHECK_PAIR].answer, MP_PASSED);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_sum_of_one_term_has_no_minus_zero),
         cmocka_unit_test(variants_are_looked_at_all_around),
         cmocka_unit_test(a_pair_without_tokens_has_nothing_to_compare),
         cmocka_unit_test(nothing_compared_is_not_equal),
+        cmocka_unit_test(a_variant_that_hides_the_output_does_not_pass),
         cmocka_unit_test(a_tile_that_a_variant_names_must_run),
         cmocka_unit_test(a_tile_that_is_not_offered_is_not_judged),
         cmocka_unit_test(a_variant_that_is_the_same_call_runs_once),

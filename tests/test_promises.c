@@ -66,6 +66,32 @@ static void promised_zeros_are_looked_at(void **state) {
     }
 }
 
+static mp_status no_zeros_in_the_output(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)run, (void)err;
+    const int32_t *ids = now.t[MP_TOPK_IDS].data;
+    int64_t slot = 0;
+    while (slot < mp_case_slots(c) && ids[slot] >= 0) slot++;
+    ((uint16_t *)mp_tensor_row(&trace->t[MP_OUT], slot))[3] = 0x4000;
+    return MP_OK;
+}
+
+/* By the judge too, whatever lies between: of a file nobody else looks at them. */
+static void promised_zeros_are_judged_whatever_is_shown(void **state) {
+    (void)state;
+    const char *text = "M=8 topk=2 K=32 N=16 filter=0.5 mode=no_combine",
+               *act = "M=8 topk=2 N=16 filter=0.5 act=silu scope=act";
+    const mp_tensor_set caches = MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE3);
+    spoiled self = {.hides = caches};
+    assert_int_equal(judge_by(self, text, NULL, NULL)->outcome, MP_PASS);
+    self.spoil = no_zeros_in_the_output;
+    expect_failure(judge_by(self, text, NULL, NULL), MP_CHECK_BOUND, "gate_up..down: ");
+    self.hides = 0;
+    expect_failure(judge_by(self, text, NULL, NULL), MP_CHECK_BOUND, "down: ");
+    self = (spoiled){.spoil = zero_rows, .promise = promise_zeros};
+    bad = 0;
+    expect_failure(judge_by(self, act, NULL, NULL), MP_CHECK_BOUND, "act: ");
+}
+
 /* The host writes them, as its contract says, and they are predicted. */
 static void promise_zeros_and_bits(mp_contract *contract) {
     promise_zeros(contract);
@@ -108,6 +134,12 @@ static void what_is_not_promised_is_not_compared(void **state) {
     assert_int_equal(judge_by(self, filtered, NULL, NULL)->outcome, MP_FAIL); /* and here the zeros are */
     self.promise = promise_neither;
     assert_int_equal(judge_by(self, filtered, NULL, NULL)->outcome, MP_PASS);
+}
+
+#define ELSEWHERE "ep_size=4 ep_rank=1 routing=first" /* all slots are rank 0's */
+static void promise_nothing_but_bits(mp_contract *contract) {
+    promise_nothing_of_filtered_rows(contract);
+    for (int s = 0; s < MP_STAGE_COUNT; s++) contract->promise[s].bits = MP_BITS_REQUIRED;
 }
 
 /* A variant is compared by what both contracts promise, its own and the case's. */
@@ -235,9 +267,40 @@ static void a_case_without_a_bound_is_skipped(void **state) {
     expect_failure(judge_by(self, text, NULL, NULL), MP_CHECK_BOUND, "combine: ");
 }
 
+/* Every slot is another rank's, and nothing is promised of its row; or no numbers are shown. */
+static void what_compares_no_number_passes_no_check_of_numbers(void **state) {
+    (void)state;
+    static const mp_check of_numbers[] = {MP_CHECK_BOUND, MP_CHECK_RMS, MP_CHECK_NAN, MP_CHECK_BITS};
+    const struct {
+        spoiled self;
+        const char *text, *why;
+    } rows[] = {
+        {{.promise = promise_nothing_but_bits},
+         "M=8 topk=2 E=8 N=32 scope=act " ELSEWHERE,
+         "nothing to compare"},
+        {{.promise = promise_nothing_but_bits},
+         "M=8 topk=2 E=8 K=32 N=16 scope=gate_up " ELSEWHERE,
+         "nothing to compare"},
+        {{.hides = MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE3) | MP_IN_SET(MP_OUT)},
+         "M=8 topk=2 K=32 N=16",
+         "nothing is exposed behind the last stage judged"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const mp_verdict *v = judge_by(rows[i].self, rows[i].text, NULL, NULL);
+        assert_int_equal(v->outcome, MP_PASS);
+        for (size_t k = 0; k < sizeof of_numbers / sizeof *of_numbers; k++)
+            assert_int_equal(v->check[of_numbers[k]].answer, MP_NOT_JUDGED);
+        assert_string_equal(v->check[MP_CHECK_BOUND].text, rows[i].why);
+        assert_string_equal(v->check[MP_CHECK_RMS].text, rows[i].why);
+        v = judge_by(rows[i].self, rows[i].text, NULL, &(mp_run_options){.settings.strict = true});
+        expect_failure(v, MP_CHECK_BOUND, "strict: not judged: nothing");
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(promised_zeros_are_looked_at),
+        cmocka_unit_test(promised_zeros_are_judged_whatever_is_shown),
         cmocka_unit_test(promised_zeros_are_predicted),
         cmocka_unit_test(what_is_not_promised_is_not_compared),
         cmocka_unit_test(a_variant_has_a_contract_of_its_own),
@@ -245,6 +308,7 @@ int main(void) {
         cmocka_unit_test(a_span_knows_of_clamped_nans),
         cmocka_unit_test(a_stage_without_a_bound_leaves_the_check_open),
         cmocka_unit_test(a_case_without_a_bound_is_skipped),
+        cmocka_unit_test(what_compares_no_number_passes_no_check_of_numbers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

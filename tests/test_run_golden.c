@@ -16,6 +16,9 @@ const char *__lsan_default_suppressions(void) {
     return "leak:libhdf5\n";
 }
 
+static void (*recorded_promise)(mp_contract *contract); /* of goldens, NULL: the host's */
+static size_t digest_above = SIZE_MAX;                  /* in them */
+
 /* Records the case by the honest host, with one tensor changed by `edit` or left out, under the contract of
  * this name (NULL: the host's). */
 static mp_golden *golden_of(const char *path, const char *text, const char *as_contract,
@@ -35,7 +38,8 @@ static mp_golden *golden_of(const char *path, const char *text, const char *as_c
     assert_int_equal(mp_inputs_create(&c, &in, &err), MP_OK);
     assert_int_equal(mp_run_surrounded(&host, &c, &offer, &in, MP_POISON_A, &trace, &report, &err), MP_OK);
     if (as_contract) assert_int_equal(mp_contract_preset(as_contract, &c, &offer.contract, &err), MP_OK);
-    assert_int_equal(mp_golden_create(path, &who, SIZE_MAX, &golden, &err), MP_OK);
+    if (recorded_promise) recorded_promise(&offer.contract);
+    assert_int_equal(mp_golden_create(path, &who, digest_above, &golden, &err), MP_OK);
     mp_trace part = trace;
     if (left_out < MP_TENSOR_COUNT) part.t[left_out].data = NULL;
     if (edit) edit(&part);
@@ -124,6 +128,10 @@ static void exchange_ids(mp_trace *trace) {
     sorted[1] = first;
 }
 
+static void other_count(mp_trace *trace) {
+    *(int32_t *)trace->t[MP_NUM_TOKENS_POST_PADDED].data += 64;
+}
+
 static void fewer_tokens(mp_trace *trace) {
     trace->t[MP_OUT].dim[0]--;
 }
@@ -182,7 +190,7 @@ static void a_golden_that_promises_nothing_does_not_pass(void **state) {
     expect_failure(judge_beside((spoiled){0}, text, "ieee-any-order", other_sum, true), MP_CHECK_GOLDEN,
                    "; out: combine: token 0 column 9: ");
     expect_failure(judge_beside((spoiled){0}, text, "ieee-any-order", NULL, true), MP_CHECK_GOLDEN,
-                   "; every bit is equal");
+                   "; every bit is equal; to be compared, promise that contract by --contract, or record");
     v = judge_beside((spoiled){0}, text, "ieee-any-order", NULL, false);
     assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_NOT_JUDGED);
     /* a stage that promises nothing of its bits takes its own tensor out, and those behind it */
@@ -229,6 +237,56 @@ static void what_a_subject_hides_from_a_golden_is_told(void **state) {
     strict = false;
 }
 
+static void promise_no_tail(mp_contract *contract) {
+    contract->align_tail = false;
+}
+
+static void other_tail(mp_trace *trace) {
+    ((int32_t *)trace->t[MP_SORTED_TOKEN_IDS].data)[trace->t[MP_SORTED_TOKEN_IDS].dim[1] - 1] ^= 1;
+}
+
+/* A digest is of a whole row. Where nothing is promised of a list's end, another one may be of another list:
+ * no more than an equal one says that the list is equal. */
+static void digests_of_lists_with_any_end_say_what_they_can(void **state) {
+    (void)state;
+    const char *text = "M=8 topk=2 K=32 N=16", *alone = "M=8 topk=2 scope=align";
+    const spoiled self = {.promise = promise_no_tail};
+    recorded_promise = promise_no_tail;
+    assert_int_equal(judge_beside(self, text, NULL, other_tail, true)->check[MP_CHECK_GOLDEN].answer,
+                     MP_PASSED);
+    expect_failure(judge_beside(self, text, NULL, exchange_ids, true), MP_CHECK_GOLDEN, "sorted_token_ids");
+    digest_above = 0;
+    const mp_verdict *v = judge_beside(self, text, NULL, NULL, true);
+    assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
+    assert_string_equal(v->check[MP_CHECK_GOLDEN].text, "");
+    v = judge_beside(self, text, NULL, exchange_ids, true);
+    assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_PASSED);
+    assert_string_equal(v->check[MP_CHECK_GOLDEN].text,
+                        "not compared: sorted_token_ids (its digests are of any end, too)");
+    digest_above = 64; /* num_tokens_post_padded is stored whole */
+    expect_failure(judge_beside(self, alone, NULL, other_count, true), MP_CHECK_GOLDEN,
+                   "num_tokens_post_padded");
+    digest_above = SIZE_MAX;
+    recorded_promise = NULL;
+}
+
+/* All slots are another rank's, and nothing is promised of their rows. */
+static void promise_no_filtered_rows(mp_contract *contract) {
+    for (int s = 0; s < MP_STAGE_COUNT; s++) contract->filtered[s] = MP_ROW_ANYTHING;
+}
+
+static void rows_of_which_nothing_is_promised_pass_no_golden(void **state) {
+    (void)state;
+    const char *text = "M=8 topk=2 E=8 K=32 N=16 scope=gate_up ep_size=4 ep_rank=1 routing=first";
+    recorded_promise = promise_no_filtered_rows;
+    const mp_verdict *v =
+        judge_beside((spoiled){.promise = promise_no_filtered_rows}, text, NULL, other_cache, true);
+    assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_NOT_JUDGED);
+    assert_string_equal(v->check[MP_CHECK_GOLDEN].text, "nothing could be compared");
+    recorded_promise = NULL;
+    expect_failure(judge_beside((spoiled){0}, text, NULL, other_cache, true), MP_CHECK_GOLDEN, "cache1");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_differs_from_a_golden_is_found),
@@ -237,6 +295,8 @@ int main(void) {
         cmocka_unit_test(a_golden_that_promises_nothing_does_not_pass),
         cmocka_unit_test(a_golden_that_lacks_a_tensor_verifies_nothing),
         cmocka_unit_test(a_verification_measures_all_but_end_to_end),
+        cmocka_unit_test(digests_of_lists_with_any_end_say_what_they_can),
+        cmocka_unit_test(rows_of_which_nothing_is_promised_pass_no_golden),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -183,6 +183,43 @@ static void a_subject_without_streams_cannot_offer_them(void **state) {
     mp_subject_close(&subject);
 }
 
+/* Bits of align in any order cannot be compared: its integers are judged, or a graph that has kept the ids of
+ * another routing would pass. */
+static void align_in_any_order_is_judged(void **state) {
+    (void)state;
+    static const char *const text = "M=40 topk=2 E=8 scope=align", *const fields = "align.stable=0";
+    mp_verdict v;
+    judge(text, STREAMED_RIGHT, fields, false, &v);
+    assert_int_equal(v.outcome, MP_PASS);
+    assert_int_equal(v.check[MP_CHECK_GRAPH].answer, MP_PASSED);
+    assert_int_equal(v.check[MP_CHECK_STREAMS].answer, MP_PASSED);
+    mp_verdict_free(&v);
+    judge(text, STREAMED_FROZEN_IDS, fields, false, &v);
+    assert_int_equal(v.outcome, MP_FAIL);
+    assert_int_equal(v.check[MP_CHECK_GRAPH].answer, MP_FAILED);
+    assert_non_null(strstr(v.check[MP_CHECK_GRAPH].text, "replayed after other inputs: integer: align: "));
+    mp_verdict_free(&v);
+}
+
+/* Every slot is another rank's, and nothing is promised of their rows: not so in the other batch, which runs
+ * beside it. */
+static void what_leaves_nothing_to_compare_does_not_pass(void **state) {
+    (void)state;
+    static const char *const contracts[] = {
+        "gate_up.filtered=anything",
+        "gate_up.filtered=anything gate_up.accumulator=any gate_up.deterministic=0"};
+    for (size_t i = 0; i < 2; i++) {
+        mp_verdict v;
+        judge(SMALL "scope=gate_up ep_size=4 ep_rank=1 routing=first", STREAMED_RIGHT, contracts[i], false,
+              &v);
+        assert_int_equal(v.check[MP_CHECK_GRAPH].answer, MP_NOT_JUDGED);
+        assert_string_equal(v.check[MP_CHECK_GRAPH].text, "nothing to compare");
+        assert_int_equal(v.check[MP_CHECK_BOUND].answer, MP_NOT_JUDGED);
+        assert_string_equal(v.check[MP_CHECK_BOUND].text, "nothing to compare");
+        mp_verdict_free(&v);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(right_runs_pass_in_every_layout),
@@ -190,6 +227,8 @@ int main(void) {
         cmocka_unit_test(other_inputs_are_another_batch_on_the_same_weights),
         cmocka_unit_test(what_cannot_be_asked_is_not_judged),
         cmocka_unit_test(a_subject_without_streams_cannot_offer_them),
+        cmocka_unit_test(align_in_any_order_is_judged),
+        cmocka_unit_test(what_leaves_nothing_to_compare_does_not_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

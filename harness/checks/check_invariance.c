@@ -19,6 +19,7 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
     mp_inputs in = {0};
     mp_left left = {0};
     mp_comparison found = {0};
+    const char *hidden = NULL;
     if (count == 1)
         snprintf(what, sizeof what, "token %lld alone", (long long)token[0]);
     else if (check == MP_CHECK_BATCH)
@@ -36,6 +37,7 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
         const mp_side a = {&s->row->c, &s->offer.contract, &s->first, token},
                       b = {&c, &offer->contract, &left.trace, NULL};
         status = mp_session_compare(s, &a, &b, &left, count, in.t[MP_TOPK_IDS].data, false, &found, err);
+        hidden = mp_session_hidden_result(s, &left.trace);
     }
     if (status == MP_EUNSUPPORTED) {
         mp_check_not_judged(s->v, check, "%s: %s", what, err ? err->text : "");
@@ -44,6 +46,8 @@ static mp_status check_selection(mp_session *s, const int64_t *token, int64_t co
         mp_check_not_judged(s->v, check, "%s: nothing to compare", what);
     } else if (status == MP_OK && !found.bits_equal) {
         mp_session_expect_equal(s, check, what, &found);
+    } else if (status == MP_OK && hidden) {
+        mp_check_not_judged(s->v, check, "%s: does not show %s", what, hidden);
     } else if (status == MP_OK) {
         mp_check_pass(s->v, check);
     }

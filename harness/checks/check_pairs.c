@@ -70,7 +70,7 @@ static mp_status run_once(mp_session *s, mp_subject *subject, const mp_case *var
                       b = {variant, &offer->contract, &left.trace, NULL};
         status = mp_session_compare(s, &a, &b, &left, variant->M, s->in->t[MP_TOPK_IDS].data,
                                     all && mp_session_same_align(s, variant, &left.trace), found, err);
-        *hidden = all ? NULL : hidden_by(&left.trace, &s->first);
+        *hidden = all ? mp_session_hidden_result(s, &left.trace) : hidden_by(&left.trace, &s->first);
     }
     mp_left_destroy(&left);
     return status;

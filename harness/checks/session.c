@@ -3,6 +3,7 @@
 
 #include "cases/case_tools.h"
 #include "cases/deferred.h"
+#include "cases/graph_tables.h"
 #include "harness/answers.h"
 #include "harness/checks/first_run.h"
 #include "harness/judge/judge.h"
@@ -11,7 +12,6 @@
 #include "harness/subjects/lend.h"
 #include "harness/progress.h"
 #include "kernels/cuda.h"
-#include "ref/contract_words.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,17 +19,14 @@
 mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp_case *c, mp_offer *offer,
                               mp_error *err) {
     const char *words = subject == s->options->subject ? s->options->settings.contract : NULL;
-    mp_contract named;
-    mp_status status = mp_subject_describe(subject, c, offer, err);
+    const mp_status status = mp_subject_describe_as(subject, c, words, offer, err);
     if (offer->device_available) {
         const int jobs = s->options->settings.jobs;
         /* weights that stay make room when it is needed; half of all is left to runs and to the judge */
         offer->device_available += mp_copies_bytes(subject->copies);
         mp_copies_keep(subject->copies, offer->device_available / 2 / (size_t)(jobs > 1 ? jobs : 1));
     }
-    if (status != MP_OK || !words) return status;
-    status = mp_contract_of_words(words, c, &named, err);
-    return status == MP_OK ? mp_subject_set_contract(subject, c, &named, offer, err) : status;
+    return status;
 }
 
 size_t mp_session_defers_from(const mp_session *s) {
@@ -165,7 +162,7 @@ mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_par
         status = mp_session_judge_float64(s, run, own, err);
     else if (run->trace->t[MP_SORTED_TOKEN_IDS].data)
         mp_judge_align(run->c, &run->offer->contract, run->in, run->trace, own);
-    for (int i = 0; i < MP_STAGE_COUNT && judged; i++) *judged += own->stage[i].judged;
+    for (int i = 0; i < MP_STAGE_COUNT && judged; i++) *judged += own->stage[i].compared;
     if (judged) *judged += own->check[MP_CHECK_INTEGER].answer != MP_NOT_JUDGED;
     for (int i = 0; i < MP_CHECK_COUNT && status == MP_OK; i++) {
         const mp_check_result *found = &own->check[i];
@@ -191,6 +188,13 @@ void mp_session_expect_equal(mp_session *s, mp_check check, const char *what, co
                  (long long)found->rows_alone);
     mp_check_fail(s->v, check, "%s: %lld of %lld elements differ, first %s%s", what,
                   (long long)found->differing, (long long)found->compared, found->first, alone);
+}
+
+const char *mp_session_hidden_result(const mp_session *s, const mp_trace *trace) {
+    mp_stage last = MP_COMBINE;
+    while (!mp_case_has_stage(&s->row->c, last)) last--;
+    const mp_tensor_id id = mp_stage_output(&s->row->c, last);
+    return mp_trace_shows(&s->first, id) && trace->t[id].rank == 0 ? mp_tensor_name(id) : NULL;
 }
 
 bool mp_session_same_align(const mp_session *s, const mp_case *c, const mp_trace *trace) {

@@ -88,6 +88,10 @@ void mp_session_expect_equal(mp_session *s, mp_check check, const char *what, co
 /* check_repeats.c: a further run of the case against the first, in what the contract promises to repeat. */
 mp_status mp_compare_repeated(mp_session *s, mp_left *again, mp_comparison *found, mp_error *err);
 
+/* The name of the final output, where the first run shows it and this one does not: equal bits of what lies
+ * before it say nothing of it. NULL: it is there. */
+const char *mp_session_hidden_result(const mp_session *s, const mp_trace *trace);
+
 /* Whether the tensors of align of `trace`, of a case that has the same slots, can be compared bit for bit
  * with those of the first run: the order is promised, and both sides padded to the same blocks and chunks. */
 bool mp_session_same_align(const mp_session *s, const mp_case *c, const mp_trace *trace);

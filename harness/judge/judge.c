@@ -156,6 +156,14 @@ static void tell_unseen(const mp_judgement *j) {
     }
 }
 
+/* Checks pass stage by stage: where no stage has a number to compare, nothing has. */
+static void expect_numbers(const mp_judgement *j) {
+    const char *known = j->v->check[MP_CHECK_BOUND].text;
+    for (int s = MP_ALIGN + 1; s < MP_STAGE_COUNT; s++)
+        if (j->v->stage[s].compared > 0) return;
+    if (j->c->scope != MP_SCOPE_ALIGN) mp_numbers_not_judged(j->v, known[0] ? known : "nothing to compare");
+}
+
 mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_config *config,
                    const mp_inputs *in, const mp_trace *trace, uint32_t poison, const mp_engine *engine,
                    mp_verdict *v, mp_error *err) {
@@ -165,6 +173,7 @@ mp_status mp_judge(const mp_case *c, const mp_contract *contract, const mp_confi
     if (status == MP_OK) judge_hooks(&j);
     if (status == MP_OK) status = mp_for_each_span(&j, judge_part, NULL, err);
     if (status == MP_OK) tell_unseen(&j);
+    if (status == MP_OK) expect_numbers(&j);
     if (status == MP_OK && shows_counts_alone(&j)) status = mp_judge_masked_m(&j, err);
     mp_judgement_close(&j);
     mp_phase_enter(before);

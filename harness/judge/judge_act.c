@@ -118,11 +118,13 @@ mp_status mp_judge_stage_act(const mp_judgement *j, mp_error *err) {
         status = mp_screened_rows_end(&act.screened, s, err);
     }
     mp_screened_rows_free(&act.screened);
-    if (status == MP_OK)
-        mp_stage_judge_finish(s);
-    else
+    if (status != MP_OK) {
         mp_stage_judge_drop(s);
-    return status;
+        return status;
+    }
+    mp_stage_judge_zero_rows(s);
+    mp_stage_judge_finish(s);
+    return MP_OK;
 }
 
 /* ---- inside a span ---- */

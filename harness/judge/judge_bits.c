@@ -120,8 +120,9 @@ static mp_status predict(const mp_judgement *j, const mp_engine *engine, mp_stag
         stages &= ~((mp_stage_set)1 << MP_GATE_UP);
     for (int s = 0; s <= (int)last && status == MP_OK && *open >= 0; s++) {
         if (!mp_in_stages(stages, s)) continue;
-        for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK; id++) {
-            if (!(mp_stage_writes(j->c, (mp_stage)s) & MP_IN_SET(id)) || t[id].data) continue;
+        for (int id = 0; id < MP_TENSOR_COUNT && status == MP_OK && s < (int)last; id++) {
+            /* the subject may show one of several, which is not written to */
+            if (!(mp_stage_writes(j->c, (mp_stage)s) & MP_IN_SET(id))) continue;
             made[id] = mp_case_shape(&c, (mp_tensor_id)id, j->trace->block_size_m);
             status = mp_tensor_alloc(&made[id], MP_POISON_A, err);
             t[id] = made[id];
@@ -348,6 +349,8 @@ static void conclude(const bits_judge *b, const mp_judgement *j, int64_t predict
                             j->c->scope == MP_SCOPE_ALIGN ? "integers only"
                             : b->open                     ? b->open
                                                           : "");
+    } else if (predicted == 0) {
+        mp_check_not_judged(v, MP_CHECK_BITS, "%s", open[0] ? open : "nothing to compare");
     } else if (b->required) {
         if (open[0]) mp_check_pass_partly(v, MP_CHECK_BITS, open);
     } else {

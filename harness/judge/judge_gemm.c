@@ -16,7 +16,6 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* An upper bound of the magnitudes of what a unit multiplies: numbers, or codes. */
 static double largest_multiplied(int64_t block, const mp_gemm_problem *p, const bool *experts) {
@@ -161,45 +160,6 @@ static void judge_tile(void *ctx, const mp_gemm_tile *tile) {
     mp_stage_judge_merge(s, &part);
 }
 
-static bool is_all_zeros(const void *bytes, size_t count) {
-    const unsigned char *b = bytes;
-    return count == 0 || (b[0] == 0 && memcmp(b, b + 1, count - 1) == 0);
-}
-
-/* A filtered slot's row, against zeros. Most are zero bytes, +0 in every format, of which the figures are
- * known. */
-static void judge_zero_row(const mp_stage_judge *s, int64_t slot, int64_t row, mp_measure *part,
-                           double sums[3]) {
-    const mp_expectation zero = {.positive_zero = true};
-    const mp_row_figures met = {.passed = s->width, .equal = s->width};
-    if (!s->picture && is_all_zeros(mp_tensor_row(s->got, row), mp_tensor_row_bytes(s->got))) {
-        mp_measure_figures(part, slot * s->width, &met);
-        return;
-    }
-    for (int64_t k = 0; k < s->width; k++)
-        mp_measure_element(part, s->got->dtype, s->got->data, row * s->width + k, slot * s->width + k, &zero,
-                           s->j->poison, sums);
-}
-
-/* Rows of filtered slots are written as zeros: +0, not the result of some arithmetic. */
-static void judge_filtered_zeros(mp_stage_judge *s, const mp_gemm_problem *p) {
-    if (s->j->contract->filtered[s->stage] != MP_ROW_ZERO || s->width == 0) return;
-#pragma omp parallel
-    {
-        mp_measure part;
-        mp_stage_judge_part(s, &part);
-#pragma omp for schedule(static)
-        for (int64_t t = 0; t < p->slots; t++) {
-            const int64_t row = s->got_row ? s->got_row[t] : t;
-            double sums[3] = {0, 0, 0};
-            if (p->topk_ids[t] >= 0 || row < 0) continue;
-            judge_zero_row(s, t, row, &part, sums);
-            mp_stage_judge_add_sums(s, t, sums);
-        }
-        mp_stage_judge_merge(s, &part);
-    }
-}
-
 /* By the engine's own measure where it has one for this GEMM. What is marked in pictures the CPU looks at. */
 static mp_status measure(gemm_judge *g, mp_error *err) {
     const mp_engine *engine = g->s.j->engine;
@@ -228,11 +188,12 @@ static mp_status judge_gemm(const mp_judgement *j, mp_stage stage, mp_error *err
     mp_status status = mp_stage_judge_start(j, stage, stage, &g.s, err);
     if (status != MP_OK) return status;
     status = measure(&g, err);
+    if (status == MP_OK) status = mp_stage_judge_expect_all(&g.s, &g.gemm.problem, err);
     if (status != MP_OK) {
         mp_stage_judge_drop(&g.s);
         return status;
     }
-    judge_filtered_zeros(&g.s, &g.gemm.problem);
+    mp_stage_judge_zero_rows(&g.s);
     mp_stage_judge_finish(&g.s);
     return MP_OK;
 }

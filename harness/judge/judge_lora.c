@@ -116,6 +116,7 @@ static mp_status judge(const mp_judgement *j, mp_stage stage, mp_error *err) {
     }
     if ((status = mp_stage_judge_start(j, stage, stage, &l.s, err)) != MP_OK) goto out;
     status = mp_gemm_float64(j->engine, &l.g.problem, true, judge_tile, &l, err);
+    if (status == MP_OK) status = mp_stage_judge_expect_all(&l.s, &l.g.problem, err);
     if (status != MP_OK) {
         mp_stage_judge_drop(&l.s);
         goto out;

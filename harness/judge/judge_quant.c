@@ -274,6 +274,7 @@ static mp_status judge_quant(const mp_judgement *j, mp_stage stage, mp_error *er
     mp_strangers_tell(&g.s, &g.codes, "code");
     g.s.open_because = "of numbers that are none may be anything";
     if (!any) g.s.measure.open = all.open; /* where a NaN has a code of its own, this was compared */
+    mp_stage_judge_zero_rows(&g.s);
     mp_stage_judge_finish(&g.s);
     j->v->stage[stage].saturated = all.saturated;
     mp_strangers_count(&g.s, g.scales.count + g.codes.count);

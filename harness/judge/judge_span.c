@@ -289,8 +289,9 @@ mp_status mp_judge_span(const mp_judgement *judgement, mp_stage first, mp_stage 
         status = mp_span_propagate(&j, judgement, mp_span_stages(judgement, last), last, j.s.rows * j.s.width,
                                    measure, &j.s, err);
     if (status == MP_OK) {
-        judge_rows(&j);
         const int64_t measured = j.s.measure.f.compared;
+        mp_stage_judge_zero_rows(&j.s);
+        judge_rows(&j);
         mp_stage_judge_finish(&j.s);
         if (mp_stage_makes_codes(last)) mp_span_tell_codes(&j);
         if (j.unbounded > 0 && measured == 0) mp_stage_has_no_bound(judgement, last, "any element");

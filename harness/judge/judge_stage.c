@@ -6,10 +6,12 @@
 #include "harness/judge/judge.h"
 #include "harness/picture.h"
 #include "harness/verdict_make.h"
+#include "ref/engine.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 bool mp_store_rounds(const mp_contract *contract, mp_dtype dtype) {
     return (dtype != MP_FP32 && dtype != MP_FP64) || contract->float64_steps;
@@ -21,15 +23,18 @@ mp_overflow mp_store_overflow(const mp_contract *contract, mp_dtype dtype) {
     return dtype == MP_FP32 || dtype == MP_FP64 ? MP_OVERFLOW_INF : contract->overflow;
 }
 
-/* The checks of a stage's numbers. */
-static const mp_check of_numbers[] = {MP_CHECK_BOUND, MP_CHECK_RMS, MP_CHECK_NAN};
-enum { OF_NUMBERS = sizeof of_numbers / sizeof *of_numbers };
+void mp_numbers_not_judged(mp_verdict *v, const char *why) {
+    static const mp_check of_numbers[] = {MP_CHECK_BOUND, MP_CHECK_RMS, MP_CHECK_NAN};
+    for (size_t i = 0; i < sizeof of_numbers / sizeof *of_numbers; i++)
+        mp_check_not_judged(v, of_numbers[i], "%s", why);
+}
 
 void mp_stage_has_no_bound(const mp_judgement *j, mp_stage stage, const char *why) {
+    char text[160];
     j->v->boundless = true;
-    for (int i = 0; i < OF_NUMBERS; i++)
-        mp_check_not_judged(j->v, of_numbers[i], "%s: no bound can be had of %s under this contract",
-                            mp_stage_name(stage), why);
+    snprintf(text, sizeof text, "%s: no bound can be had of %s under this contract", mp_stage_name(stage),
+             why);
+    mp_numbers_not_judged(j->v, text);
 }
 
 mp_status mp_stage_judge_start(const mp_judgement *j, mp_stage first, mp_stage stage, mp_stage_judge *s,
@@ -90,6 +95,56 @@ void mp_stage_judge_merge(mp_stage_judge *s, const mp_measure *part) {
     mp_measure_merge(&s->measure, part);
 }
 
+mp_status mp_stage_judge_expect_all(const mp_stage_judge *s, const mp_gemm_problem *p, mp_error *err) {
+    const int64_t seen = s->measure.f.compared + s->measure.open;
+    const mp_engine *engine = s->j->engine;
+    int64_t rows = 0;
+    for (int64_t t = 0; t < p->slots; t++) rows += p->topk_ids[t] >= 0 && p->a_row[t] >= 0;
+    if (seen == rows * p->w.codes->dim[1]) return MP_OK;
+    return mp_fail(err, MP_EINTERNAL, "%s: %s has shown %lld of %lld elements", mp_stage_name(s->stage),
+                   engine->name(engine), (long long)seen, (long long)(rows * p->w.codes->dim[1]));
+}
+
+static bool is_all_zeros(const void *bytes, size_t count) {
+    const unsigned char *b = bytes;
+    return count == 0 || (b[0] == 0 && memcmp(b, b + 1, count - 1) == 0);
+}
+
+/* Most are zero bytes, +0 in every format, of which the figures are known. */
+static void judge_zero_row(const mp_stage_judge *s, int64_t slot, int64_t row, mp_measure *part,
+                           double sums[3]) {
+    const mp_expectation zero = {.positive_zero = true};
+    const mp_row_figures met = {.passed = s->width, .equal = s->width};
+    if (!s->picture && is_all_zeros(mp_tensor_row(s->got, row), mp_tensor_row_bytes(s->got))) {
+        mp_measure_figures(part, slot * s->width, &met);
+        return;
+    }
+    for (int64_t k = 0; k < s->width; k++)
+        mp_measure_element(part, s->got->dtype, s->got->data, row * s->width + k, slot * s->width + k, &zero,
+                           s->j->poison, sums);
+}
+
+void mp_stage_judge_zero_rows(mp_stage_judge *s) {
+    const int32_t *ids = s->j->t[MP_TOPK_IDS].data;
+    if (!mp_stage_rows_are_slots(s->stage) || s->j->contract->filtered[s->stage] != MP_ROW_ZERO ||
+        s->width == 0)
+        return;
+#pragma omp parallel
+    {
+        mp_measure part;
+        mp_stage_judge_part(s, &part);
+#pragma omp for schedule(static)
+        for (int64_t t = 0; t < s->rows; t++) {
+            const int64_t row = s->got_row ? s->got_row[t] : t;
+            double sums[3] = {0, 0, 0};
+            if (ids[t] >= 0 || row < 0) continue;
+            judge_zero_row(s, t, row, &part, sums);
+            mp_stage_judge_add_sums(s, t, sums);
+        }
+        mp_stage_judge_merge(s, &part);
+    }
+}
+
 void mp_stage_judge_drop(mp_stage_judge *s) {
     free(s->sums);
     s->sums = NULL;
@@ -117,7 +172,7 @@ void mp_stage_judge_finish(mp_stage_judge *s) {
     mp_stage_set_shape(&m->f, s->j->c, s->rows, s->width);
     for (int i = (int)s->first; i <= (int)s->stage; i++) m->f.time_ns += s->j->trace->stage_ns[i];
     if (s->rows == 0) { /* no tokens: there is no number that could be wrong, and none that is right */
-        for (int i = 0; i < OF_NUMBERS; i++) mp_check_not_judged(v, of_numbers[i], "no tokens");
+        mp_numbers_not_judged(v, "no tokens");
         v->stage[s->stage] = m->f;
         mp_stage_judge_drop(s);
         return;

@@ -92,10 +92,18 @@ void mp_stage_judge_part(mp_stage_judge *s, mp_measure *part);
 /* For threads that share a row, and for those that share the measure. */
 void mp_stage_judge_add_sums(mp_stage_judge *s, int64_t row, const double sums[3]);
 void mp_stage_judge_merge(mp_stage_judge *s, const mp_measure *part);
+/* MP_EINTERNAL where the engine has not shown every element of this GEMM: of what was not shown nothing is
+ * known. Before anything else is measured. */
+mp_status mp_stage_judge_expect_all(const mp_stage_judge *s, const mp_gemm_problem *p, mp_error *err);
+/* Rows of filtered slots, where the contract has them written as zeros: +0, not the result of some
+ * arithmetic. */
+void mp_stage_judge_zero_rows(mp_stage_judge *s);
 /* Turns the measurement into figures and answers, and frees the sums. */
 void mp_stage_judge_finish(mp_stage_judge *s);
 /* Frees the sums of a measurement that could not be finished. */
 void mp_stage_judge_drop(mp_stage_judge *s);
+/* What float64 was to answer of numbers is not judged; an answer that says why, or has failed, stays. */
+void mp_numbers_not_judged(mp_verdict *v, const char *why);
 /* No bound can be had: what float64 was to answer of the stage is not judged. */
 void mp_stage_has_no_bound(const mp_judgement *j, mp_stage stage, const char *why);
 /* What the stage's store makes of what lies beyond the range of dtype. */
