@@ -188,13 +188,14 @@ static bool survey(const mp_tc_bracket_form *f, const uint16_t *codes, bool has_
 bool mp_tc_bracket_pack(const mp_tc_bracket_form *f, const mp_tensor *tensor, const int64_t *row,
                         int64_t count, const mp_tc_bracket_panel *p) {
     const int width = p->width;
-    float squares[COLUMNS] = {0}, *numbers = p->numbers, *norms = p->norms;
+    _Alignas(64) float squares[COLUMNS] = {0};
+    float *numbers = p->numbers, *norms = p->norms;
     bool has_squares[COLUMNS] = {false}, ordinary = true;
     const uint16_t *codes[COLUMNS];
     for (int n = 0; n < width; n++)
         codes[n] = n < count ? codes_of(f, tensor, row[n], p->copies + n * f->k) : codes[n - 1];
     for (int64_t k = 0; k < f->k; k += AT_ONCE, numbers += AT_ONCE * width) {
-        uint16_t tile[AT_ONCE * COLUMNS];
+        _Alignas(64) uint16_t tile[AT_ONCE * COLUMNS];
         for (int n = 0; n < width; n += 16) take_tile(codes + n, k, mp_tc_bracket_terms(f), width, tile + n);
         mp_decode_row_f32(f->dtype, tile, 0, AT_ONCE * width, numbers);
         add_weighted_squares(f->weight + k % TERMS, width, numbers, squares);
