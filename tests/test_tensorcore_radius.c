@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How far what the steps leave is from the float32 sum, as a share of the radius that brackets give it: never
  * as much as 1, on operands that a climb makes as bad as it can. That it comes near to 1 shows that a radius
- * which is too small by an eighth would be seen. MP_TC_CLIMBS=3000 in the environment climbs for so many turns
- * instead of the usual number. */
+ * which is too small by an eighth would be seen. MP_TC_CLIMBS=3000 in the environment climbs for so many
+ * turns instead of the usual number. */
 #include "base/bits.h"
 #include "ref/predict/tensorcore_bracket_pack.h"
 #include "ref/predict/tensorcore_gemm.h"
@@ -75,7 +75,7 @@ static void put_code(const mp_tensor *t, int64_t at, double value) {
 }
 
 /* One product of the largest size, or one in every step, all others nearly a unit of its step. CUT: as ONCE,
- * with one product in every step which the step keeps and its result loses; float32 sums round upwards then. */
+ * with one product in every step that the step keeps and its result loses; float32 sums round upwards. */
 typedef enum beginning { ONCE, EVERYWHERE, CUT, BEGINNINGS } beginning;
 
 static void begin(climb *c, beginning how) {
