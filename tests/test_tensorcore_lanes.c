@@ -84,25 +84,35 @@ static void compare_lanes(rng *r, const mp_tc_kernel *kernel, const mp_tc_model 
 
 /* Rows and columns as a panel. */
 typedef struct packed {
-    int width;
     float *numbers, norms[MP_TC_PAIRS_COLUMNS];
-    int8_t *exponents;
     mp_tc_bracket_side sides[MP_TC_PAIRS_COLUMNS];
 } packed;
 
 static packed pack(const mp_tc_bracket_form *f, const mp_tensor *t, int64_t first, int width,
                    int8_t *exponents) {
-    packed p = {.width = width, .exponents = exponents};
+    packed p = {0};
     int64_t row[MP_TC_PAIRS_COLUMNS];
     for (int i = 0; i < width; i++) row[i] = first + i;
     p.numbers = allocated(width * f->k, sizeof *p.numbers);
-    assert_true(mp_tc_bracket_pack(f, t, row, width,
-                                   &(mp_tc_bracket_panel){.width = width,
-                                                          .numbers = p.numbers,
-                                                          .exponents = p.exponents,
-                                                          .norms = p.norms,
-                                                          .sides = p.sides}));
+    assert_true(mp_tc_bracket_pack(
+        f, t, row, width,
+        &(mp_tc_bracket_panel){.width = width, .numbers = p.numbers, .norms = p.norms, .sides = p.sides}));
+    mp_tc_bracket_exponents(f, width, p.numbers, exponents);
     return p;
+}
+
+/* The largest product of every step is one of a number far below the largest of its row, 2^-48 and 1, which
+ * meets zero; the others are smaller, and are seen. */
+static void hide_largest_products(rng *r, int64_t K, int64_t n, double hidden, bool meets_zero,
+                                  const mp_tensor *t) {
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t k = 0; k < K; k++) {
+            const double other = (random_below(r, 2) ? -1 : 1) * (1 + random_unit(r) / 2) * 0x1p-20,
+                         value = k == 0       ? !meets_zero
+                                 : k % 8 == 5 ? hidden
+                                              : other;
+            mp_encode(t->dtype, t->data, i * K + k, value);
+        }
 }
 
 /* Pairs of the second halves of rows and columns, for what is read by mistake is the first ones. Counted in
@@ -111,7 +121,7 @@ static void compare_pairs(rng *r, const mp_tc_kernel *kernel, const mp_tc_model 
                           int64_t many[2]) {
     enum { K = 96, ROWS = MP_TC_PAIRS_COLUMNS, COLUMNS = MP_TC_PAIRS_COLUMNS, HALF = MP_TC_IN_REACH };
     const mp_dtype dtype = SHAPES[m->a].dtype;
-    const mp_tc_bracket_form form = mp_tc_bracket_form_of(m, 0, K);
+    const mp_tc_bracket_form form = mp_tc_bracket_form_of(m, 0, K, dtype);
     mp_tensor a = allocated_tensor(dtype, ROWS, K, 0), w = allocated_tensor(dtype, 1, COLUMNS, K);
     int8_t a_exponents[K * ROWS], w_exponents[K * COLUMNS];
     float result[MP_TC_PAIRS];
@@ -124,6 +134,10 @@ static void compare_pairs(rng *r, const mp_tc_kernel *kernel, const mp_tc_model 
                      .count = 1 + (int)random_below(r, MP_TC_PAIRS)};
     random_rows(r, m->a, f, ROWS, K, &a);
     random_columns(r, m->a, f, COLUMNS, K, &w);
+    if (dtype == MP_BF16 && f == APART && random_below(r, 2)) {
+        hide_largest_products(r, K, ROWS, 1.5 * 0x1p-48, false, &a);
+        hide_largest_products(r, K, COLUMNS, 1.25 * 0x1p16, true, &w);
+    }
     for (int64_t i = 0; i < ROWS; i++) make_ordinary(dtype, K, (uint16_t *)a.data + i * K);
     for (int64_t i = 0; i < COLUMNS; i++) make_ordinary(dtype, K, (uint16_t *)w.data + i * K);
     packed rows[] = {pack(&form, &a, HALF, MP_TC_PAIRS_ROWS, a_exponents + HALF),

@@ -15,9 +15,9 @@ enum {
     MOST_STEPS = 512
 };
 
-/* Of a block, for a part, and for the parts so far. */
+/* Of a block, for a part, and for the parts so far. A vector's loads and stores cross no line. */
 typedef struct brackets {
-    float least[BLOCK], sum[BLOCK], sizes[BLOCK];
+    _Alignas(64) float least[BLOCK], sum[BLOCK], sizes[BLOCK];
     float low[BLOCK], high[BLOCK], all_low[BLOCK], all_high[BLOCK];
 } brackets;
 
@@ -28,7 +28,7 @@ bool mp_tc_bracket_covers(const mp_tc_model *m, const mp_tc_parts *parts, int64_
                from_fp16 = m->a == MP_TC_FP16 && m->b == MP_TC_FP16,
                from_e4m3 = m->a == MP_TC_E4M3 && m->b == MP_TC_E4M3 && m->method != MP_TC_DIRECT;
     const mp_tc_model step = mp_tc_step(m);
-    return (out == (from_fp16 ? MP_FP16 : MP_BF16)) && (from_bf16 || from_fp16 || from_e4m3) &&
+    return ((out == MP_BF16 && (from_bf16 || from_e4m3)) || (out == MP_FP16 && (from_fp16 || from_e4m3))) &&
            step.result == MP_TC_FLOAT32 &&
            (step.group == 16 || (step.group == 8 && m->method != MP_TC_THROUGH_FP16)) &&
            step.fraction_bits >= 24 && step.fraction_bits <= 25 && step.result_fraction_bits == 23 &&
@@ -78,15 +78,13 @@ static bool pack_columns(const job *j, int64_t n) {
     mp_tc_bracket_workspace *s = j->s;
     int64_t row[COLUMNS];
     for (int64_t i = 0; i < COLUMNS; i++) row[i] = first + i;
-    return mp_tc_bracket_pack(
-        &j->form, w, row, left < COLUMNS ? left : COLUMNS,
-        &(mp_tc_bracket_panel){.width = COLUMNS,
-                               .numbers = s->panels + n * j->form.k,
-                               .exponents = j->kernel->run_pairs ? s->column_exponents + n * j->form.k : NULL,
-                               .norms = s->column_norms + n,
-                               .norms_stride = MP_SLAB_COLUMNS,
-                               .copies = s->column_codes + n * j->form.k,
-                               .sides = &s->column[n]});
+    return mp_tc_bracket_pack(&j->form, w, row, left < COLUMNS ? left : COLUMNS,
+                              &(mp_tc_bracket_panel){.width = COLUMNS,
+                                                     .numbers = s->panels + n * j->form.k,
+                                                     .norms = s->column_norms + n,
+                                                     .norms_stride = MP_SLAB_COLUMNS,
+                                                     .copies = s->column_codes + n * j->form.k,
+                                                     .sides = &s->column[n]});
 }
 
 /* Rows r .. of those that are packed at once, of which there are `count`. */
@@ -96,15 +94,13 @@ static bool pack_rows(const job *j, const int64_t *slot, int64_t r, int64_t coun
     mp_tc_bracket_workspace *s = j->s;
     int64_t row[BLOCK_ROWS];
     for (int64_t i = 0; i < left; i++) row[i] = p->a_row[slot[r + i]];
-    return mp_tc_bracket_pack(
-        &j->form, p->a.codes, row, left,
-        &(mp_tc_bracket_panel){.width = BLOCK_ROWS,
-                               .numbers = s->rows + r * j->form.k,
-                               .exponents = j->kernel->run_pairs ? mp_tc_bracket_row_exponents(j, r) : NULL,
-                               .norms = s->row_norms + r,
-                               .norms_stride = ROWS,
-                               .copies = s->row_codes + r * j->form.k,
-                               .sides = &s->row[r]});
+    return mp_tc_bracket_pack(&j->form, p->a.codes, row, left,
+                              &(mp_tc_bracket_panel){.width = BLOCK_ROWS,
+                                                     .numbers = s->rows + r * j->form.k,
+                                                     .norms = s->row_norms + r,
+                                                     .norms_stride = ROWS,
+                                                     .copies = s->row_codes + r * j->form.k,
+                                                     .sides = &s->row[r]});
 }
 
 /* ---- brackets ---- */
@@ -161,7 +157,8 @@ static void bracket_parts(const job *j, brackets *b, const mp_gemm_f32_tile *til
     }
 }
 
-void mp_tc_bracket_store(const job *j, int64_t slot, int64_t first, int64_t n, float *sums, uint16_t *codes) {
+/* Columns first .. first+n of a slot's row: what is stored if the sums are these. */
+static void stored(const job *j, int64_t slot, int64_t first, int64_t n, float *sums, uint16_t *codes) {
     mp_epilogue_row_f32(j->call->epilogue, j->task->expert, j->task->n0 + first, n, slot, sums);
     mp_encode_row_f32(j->call->out->dtype, codes, 0, n, sums);
 }
@@ -204,8 +201,8 @@ static int64_t settle(const job *j, const int64_t *slot, int64_t r0, int64_t cou
         uint16_t code[COLUMNS] = {0}, high_code[COLUMNS] = {0}, *out = mp_tc_bracket_out(j, slot[r0 + r]);
         s->open[r0 + r][panel] = 0;
         if (!out) continue;
-        mp_tc_bracket_store(j, slot[r0 + r], first, n, b.all_low + r * COLUMNS, code);
-        mp_tc_bracket_store(j, slot[r0 + r], first, n, b.all_high + r * COLUMNS, high_code);
+        stored(j, slot[r0 + r], first, n, b.all_low + r * COLUMNS, code);
+        stored(j, slot[r0 + r], first, n, b.all_high + r * COLUMNS, high_code);
         s->open[r0 + r][panel] = differing(code, high_code);
         opened += __builtin_popcountll(s->open[r0 + r][panel]);
         memcpy(out + first, code, (size_t)n * sizeof *code);
@@ -222,13 +219,15 @@ bool mp_tc_bracket_task(const mp_tc_kernel *kernel, const mp_tc_model *model, co
              .parts = parts,
              .call = call,
              .task = task,
-             .form = mp_tc_bracket_form_of(model, parts ? parts->terms : 0, call->problem->w.codes->dim[2]),
+             .form = mp_tc_bracket_form_of(model, parts ? parts->terms : 0, call->problem->w.codes->dim[2],
+                                           call->out->dtype),
              .s = scratch};
     int64_t opened = 0, all = 0;
     workspace_make(j.s, scratch, j.form.k, mp_tc_bracket_parts(&j.form));
     for (int64_t i = 0; i < task->count; i += ROWS) {
         const int64_t *slot = call->order + task->first + i,
                       count = task->count - i < ROWS ? task->count - i : ROWS;
+        const int64_t before = opened;
         for (int64_t r = 0; r < count; r += BLOCK_ROWS)
             if (!pack_rows(&j, slot, r, count)) return false;
         for (int64_t n = 0; n < task->n; n += COLUMNS) {
@@ -238,7 +237,7 @@ bool mp_tc_bracket_task(const mp_tc_kernel *kernel, const mp_tc_model *model, co
             all += count * (task->n - n < COLUMNS ? task->n - n : COLUMNS);
             if (opened * kernel->one_open_in > all) return false;
         }
-        mp_tc_bracket_take_steps(&j, slot, count);
+        mp_tc_bracket_take_steps(&j, slot, count, opened - before);
     }
     if (counts) {
 #pragma omp atomic

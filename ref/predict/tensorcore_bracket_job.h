@@ -32,6 +32,7 @@ typedef struct mp_tc_bracket_job {
     const mp_gemm_task *task;
     mp_tc_bracket_form form;
     mp_tc_bracket_workspace *s;
+    bool has_column_exponents;
     int64_t redone;
 } mp_tc_bracket_job;
 
@@ -40,20 +41,10 @@ static inline int64_t mp_tc_bracket_part_terms(const mp_tc_bracket_form *f, int6
     return f->k - first < f->part ? f->k - first : f->part;
 }
 
-/* Where the exponents of row r begin, [k, COLUMNS]. */
-static inline int8_t *mp_tc_bracket_row_exponents(const mp_tc_bracket_job *j, int64_t r) {
-    enum { COLUMNS = MP_TC_BRACKET_COLUMNS };
-    return j->s->row_exponents + r / COLUMNS * COLUMNS * j->form.k + r % COLUMNS;
-}
-
 /* Where a slot's columns of the task are stored; NULL: nowhere. */
 uint16_t *mp_tc_bracket_out(const mp_tc_bracket_job *job, int64_t slot);
 
-/* Columns first .. first+n of a slot's row: what is stored if the sums are these. */
-void mp_tc_bracket_store(const mp_tc_bracket_job *job, int64_t slot, int64_t first, int64_t n, float *sums,
-                         uint16_t *codes);
-
-/* All results that are open, of the `count` rows that are packed. */
-void mp_tc_bracket_take_steps(mp_tc_bracket_job *job, const int64_t *slot, int64_t count);
+/* All results that are open, so many, of the `count` rows that are packed. */
+void mp_tc_bracket_take_steps(mp_tc_bracket_job *job, const int64_t *slot, int64_t count, int64_t opened);
 
 #endif

@@ -30,16 +30,15 @@ typedef struct chosen {
 /* The dots of a part, terms from `first` on. Returns a bit for each that is certain. */
 typedef uint64_t run_part(const job *j, const chosen *c, int64_t first, float dot[MP_TC_PAIRS]);
 
-/* Those of a row that are in reach of each other at once, and what lies between them. */
-static void store(const job *j, const chosen *c, const int64_t *slot, const float sum[MP_TC_PAIRS]) {
-    for (int i = 0, end = 0; i < c->count; i = end) {
-        const int64_t row = c->row[i], first = c->column[i] / REACH * REACH, left = j->task->n - first;
-        float sums[REACH] = {0};
-        uint16_t codes[REACH], *out = mp_tc_bracket_out(j, slot[row]);
-        for (; end < c->count && c->row[end] == row && c->column[end] - first < REACH; end++)
-            sums[c->column[end] - first] = sum[end];
-        mp_tc_bracket_store(j, slot[row], first, left < REACH ? left : REACH, sums, codes);
-        for (int n = i; n < end; n++) out[c->column[n]] = codes[c->column[n] - first];
+static void store(const job *j, const chosen *c, const int64_t *slot, float sum[MP_TC_PAIRS]) {
+    uint16_t codes[MP_TC_PAIRS], *out = NULL;
+    for (int i = 0; i < c->count; i++)
+        mp_epilogue_row_f32(j->call->epilogue, j->task->expert, j->task->n0 + c->column[i], 1,
+                            slot[c->row[i]], &sum[i]);
+    mp_encode_row_f32(j->call->out->dtype, codes, 0, c->count, sum);
+    for (int i = 0; i < c->count; i++) {
+        if (i == 0 || c->row[i] != c->row[i - 1]) out = mp_tc_bracket_out(j, slot[c->row[i]]);
+        out[c->column[i]] = codes[i];
     }
 }
 
@@ -77,7 +76,7 @@ static uint64_t run_pairs(const job *j, const chosen *c, int64_t first, float *d
                      .by_pairs = f->by_pairs,
                      .a = {rows, rows + MP_TC_BRACKET_ROWS * f->k},
                      .w = s->panels + panel * f->k + first * COLUMNS + column % COLUMNS,
-                     .a_exponent = mp_tc_bracket_row_exponents(j, row / COLUMNS * COLUMNS) + first * COLUMNS,
+                     .a_exponent = s->row_exponents + row / COLUMNS * COLUMNS * f->k + first * COLUMNS,
                      .w_exponent = s->column_exponents + panel * f->k + first * COLUMNS,
                      .count = c->count};
     for (int i = 0; i < c->count; i++) {
@@ -86,6 +85,18 @@ static uint64_t run_pairs(const job *j, const chosen *c, int64_t first, float *d
     }
     const uint64_t certain = j->kernel->run_pairs(&p, dot);
     return f->dtype == MP_FP16 ? UINT64_MAX : certain; /* all of whose numbers have exponents */
+}
+
+/* Of all rows that are packed, and once of the task's columns. */
+static void make_exponents(job *j, int64_t count) {
+    mp_tc_bracket_workspace *s = j->s;
+    const int64_t k = j->form.k;
+    for (int64_t r = 0; r < count; r += MP_TC_BRACKET_ROWS)
+        mp_tc_bracket_exponents(&j->form, MP_TC_BRACKET_ROWS, s->rows + r * k,
+                                s->row_exponents + r / COLUMNS * COLUMNS * k + r % COLUMNS);
+    for (int64_t n = 0; n < j->task->n && !j->has_column_exponents; n += COLUMNS)
+        mp_tc_bracket_exponents(&j->form, COLUMNS, s->panels + n * k, s->column_exponents + n * k);
+    j->has_column_exponents = true;
 }
 
 /* Open results of a block of rows by columns that are in reach of each other. */
@@ -128,6 +139,9 @@ static uint64_t run_lanes(const job *j, const chosen *c, int64_t first, float *d
 
 static void take_steps_of_row(job *j, const int64_t *slot, int64_t r) {
     chosen c = {0};
+    uint64_t any = 0;
+    for (int64_t panel = 0; panel * COLUMNS < j->task->n; panel++) any |= j->s->open[r][panel];
+    if (!any) return;
     mp_tc_bracket_numbers(&j->form, j->s->row[r].codes, j->s->numbers);
     mp_tc_lanes_prepare(j->form.dtype == MP_FP16, j->form.step.group, j->form.k, j->s->numbers,
                         j->s->exponents, j->s->hidden);
@@ -142,11 +156,18 @@ static void take_steps_of_row(job *j, const int64_t *slot, int64_t r) {
     if (c.count > 0) take_steps(j, run_lanes, &c, slot);
 }
 
-void mp_tc_bracket_take_steps(job *j, const int64_t *slot, int64_t count) {
-    if (!j->kernel->run_pairs) {
+/* By measurements: vectors have to be filled, and exponents of all columns made. */
+static bool pairs_pay(const job *j, int64_t opened) {
+    enum { OPEN_IN_A_COLUMN = 3 };
+    return j->kernel->run_pairs && opened >= OPEN_IN_A_COLUMN * j->task->n;
+}
+
+void mp_tc_bracket_take_steps(job *j, const int64_t *slot, int64_t count, int64_t opened) {
+    if (!pairs_pay(j, opened)) {
         for (int64_t r = 0; r < count; r++) take_steps_of_row(j, slot, r);
         return;
     }
+    make_exponents(j, count);
     for (int64_t n = 0; n < j->task->n; n += REACH)
         for (int64_t r = 0; r < count; r += REACH)
             take_steps_of_block(j, slot, r, count - r < REACH ? count - r : REACH, n);

@@ -17,7 +17,7 @@ enum {
     COLUMNS = MP_TC_BRACKET_COLUMNS,
     TERMS = MP_TC_BRACKET_TERMS,
     AT_ONCE = 8,     /* terms */
-    SHORT_CHAIN = 8, /* of fp16, whose codes lie close */
+    SHORT_CHAIN = 8, /* for fp16, whose codes lie close */
     LARGEST_EXPONENT = 16
 };
 
@@ -25,10 +25,10 @@ enum {
 static void weigh(mp_tc_bracket_form *f) {
     const int L = f->step.group, chains = L / f->chain;
     const double slack = 1 + 0x1p-8, roundoff = 0x1p-24, cut = 0x1p-23,
-                 cut_terms = (L + 1) * mp_power_of_two(-f->step.fraction_bits);
+                 cut_terms = L * mp_power_of_two(-f->step.fraction_bits);
     for (int t = 0; t < TERMS; t++) {
-        const int i = t % f->chain, roundings = f->chain - (i > 0 ? i : 1) + chains -
-                                                1; /* the first two of a chain are in all */
+        const int i = t % f->chain, /* the first two of a chain are in all of its roundings */
+            roundings = f->chain - (i > 0 ? i : 1) + (chains - 1);
         const double of_steps = !f->by_pairs ? 0 : t < L ? cut_terms + 2 * cut : cut;
         f->weight[t] = (float)(roundings + of_steps / roundoff);
     }
@@ -37,7 +37,7 @@ static void weigh(mp_tc_bracket_form *f) {
     f->of_norms = (float)(slack * roundoff);
 }
 
-mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_terms, int64_t K) {
+mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_terms, int64_t K, mp_dtype out) {
     mp_tc_bracket_form f = {.step = mp_tc_step(m),
                             .by_pairs = m->method == MP_TC_THROUGH_FP16,
                             .copied = m->method != MP_TC_DIRECT,
@@ -47,7 +47,7 @@ mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_term
     f.dtype = m->a == MP_TC_FP16 ? MP_FP16 : MP_BF16;
     f.step.a = f.step.b = f.dtype == MP_FP16 ? MP_TC_FP16 : MP_TC_BF16;
     f.part = part_terms > 0 && part_terms < f.k ? part_terms : f.k;
-    f.chain = f.dtype == MP_FP16 && f.step.group > SHORT_CHAIN ? SHORT_CHAIN : f.step.group;
+    f.chain = out == MP_FP16 && f.step.group > SHORT_CHAIN ? SHORT_CHAIN : f.step.group;
     weigh(&f);
     return f;
 }
@@ -123,29 +123,46 @@ void mp_tc_bracket_numbers(const mp_tc_bracket_form *f, const uint16_t *codes, f
     memset(numbers + terms, 0, (size_t)(f->k - terms) * sizeof *numbers);
 }
 
-/* Squares of eight terms of all rows of a panel, by the terms' weights. */
-MP_CLONES static void add_weighted_squares(const float weight[AT_ONCE], int width, const float *numbers,
-                                           float *sum) {
+/* Squares of eight terms of `width` rows, a constant where this is inlined, by the terms' weights. */
+INLINE void add_squares(const float weight[AT_ONCE], int width, const float *numbers, float *sum) {
     for (int t = 0; t < AT_ONCE; t++)
         for (int n = 0; n < width; n++)
             sum[n] += weight[t] * (numbers[t * width + n] * numbers[t * width + n]);
 }
 
-/* Of fields of an exponent behind `shift` bits; one of 0 is that of a subnormal, or of zero. */
-MP_CLONES static void take_exponents(int shift, int bias, int n, const uint16_t *codes, int8_t *exponents) {
-    for (int i = 0; i < n; i++) {
-        const int16_t magnitude = (int16_t)(codes[i] & 0x7FFF), field = (int16_t)(magnitude >> shift),
-                      exponent = (int16_t)((field > 1 ? field : 1) - bias);
-        exponents[i] = (int8_t)(magnitude == 0 || exponent < MP_TC_LEAST_SEEN ? MP_TC_NO_EXPONENT : exponent);
+MP_CLONES static void add_weighted_squares(const float weight[AT_ONCE], int width, const float *numbers,
+                                           float *sum) {
+    if (width == COLUMNS)
+        add_squares(weight, COLUMNS, numbers, sum);
+    else
+        add_squares(weight, ROWS, numbers, sum);
+}
+
+/* `least` is that of subnormals: float32, which has none here, has a smaller one of them. */
+MP_CLONES static void take_exponents(int least, int64_t n, const float *restrict numbers,
+                                     int8_t *restrict exponents) {
+    enum { SHIFT = 23, FIELD = 0xFF, BIAS = 127 };
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &numbers[i], sizeof bits);
+        const int own = (int)(bits >> SHIFT & FIELD) - BIAS, exponent = own > least ? own : least;
+        exponents[i] = (int8_t)(own == -BIAS || exponent < MP_TC_LEAST_SEEN ? MP_TC_NO_EXPONENT : exponent);
     }
 }
 
-/* Of eight terms of all rows of a panel. */
-static void put_exponents(const mp_tc_bracket_form *f, int width, const uint16_t *tile, int8_t *to) {
-    const bool fp16 = f->dtype == MP_FP16;
-    int8_t exponents[AT_ONCE * COLUMNS];
-    take_exponents(fp16 ? 10 : 7, fp16 ? 15 : 127, AT_ONCE * width, tile, exponents);
-    for (int t = 0; t < AT_ONCE; t++) memcpy(to + t * COLUMNS, exponents + t * width, (size_t)width);
+void mp_tc_bracket_exponents(const mp_tc_bracket_form *f, int width, const float *numbers,
+                             int8_t *exponents) {
+    const int least = f->dtype == MP_FP16 ? -14 : -126;
+    if (width == COLUMNS) {
+        take_exponents(least, f->k * COLUMNS, numbers, exponents);
+        return;
+    }
+    for (int64_t k = 0; k < f->k; k += AT_ONCE) {
+        int8_t some[AT_ONCE * COLUMNS];
+        take_exponents(least, AT_ONCE * width, numbers + k * width, some);
+        for (int t = 0; t < AT_ONCE; t++)
+            memcpy(exponents + (k + t) * COLUMNS, some + t * width, (size_t)width);
+    }
 }
 
 /* Whether some fp16 is zero or subnormal. */
@@ -171,16 +188,16 @@ static bool survey(const mp_tc_bracket_form *f, const uint16_t *codes, bool has_
 bool mp_tc_bracket_pack(const mp_tc_bracket_form *f, const mp_tensor *tensor, const int64_t *row,
                         int64_t count, const mp_tc_bracket_panel *p) {
     const int width = p->width;
-    float squares[COLUMNS] = {0}, *numbers = p->numbers, *norms = p->norms;
+    _Alignas(64) float squares[COLUMNS] = {0};
+    float *numbers = p->numbers, *norms = p->norms;
     bool has_squares[COLUMNS] = {false}, ordinary = true;
     const uint16_t *codes[COLUMNS];
     for (int n = 0; n < width; n++)
         codes[n] = n < count ? codes_of(f, tensor, row[n], p->copies + n * f->k) : codes[n - 1];
     for (int64_t k = 0; k < f->k; k += AT_ONCE, numbers += AT_ONCE * width) {
-        uint16_t tile[AT_ONCE * COLUMNS];
+        _Alignas(64) uint16_t tile[AT_ONCE * COLUMNS];
         for (int n = 0; n < width; n += 16) take_tile(codes + n, k, mp_tc_bracket_terms(f), width, tile + n);
         mp_decode_row_f32(f->dtype, tile, 0, AT_ONCE * width, numbers);
-        if (p->exponents) put_exponents(f, width, tile, p->exponents + k * COLUMNS);
         add_weighted_squares(f->weight + k % TERMS, width, numbers, squares);
         if ((k + AT_ONCE) % f->part != 0 && k + AT_ONCE < f->k) continue;
         for (int n = 0; n < width; n++) {
@@ -190,6 +207,10 @@ bool mp_tc_bracket_pack(const mp_tc_bracket_form *f, const mp_tensor *tensor, co
         }
         norms += p->norms_stride;
     }
-    for (int n = 0; n < width; n++) ordinary &= survey(f, codes[n], has_squares[n], &p->sides[n]);
+    for (int n = 0; n < width; n++)
+        if (n < count)
+            ordinary &= survey(f, codes[n], has_squares[n], &p->sides[n]);
+        else
+            p->sides[n] = p->sides[n - 1];
     return ordinary;
 }

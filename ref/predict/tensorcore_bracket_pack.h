@@ -27,8 +27,9 @@ typedef struct mp_tc_bracket_form {
     float of_sizes, of_least, of_norms; /* the radius' coefficients; of_least for every step */
 } mp_tc_bracket_form;
 
-/* Of the model, sums in parts of so many terms, or 0: k is one. */
-mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *model, int64_t part_terms, int64_t K);
+/* Of the model, sums in parts of so many terms, or 0: k is one; stored as `out`. */
+mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *model, int64_t part_terms, int64_t K,
+                                         mp_dtype out);
 
 static inline int64_t mp_tc_bracket_parts(const mp_tc_bracket_form *f) {
     return (f->k + f->part - 1) / f->part;
@@ -49,10 +50,9 @@ static inline int64_t mp_tc_bracket_terms(const mp_tc_bracket_form *f) {
 
 /* Where sides of a panel go, and what is known of them. */
 typedef struct mp_tc_bracket_panel {
-    int width;         /* MP_TC_BRACKET_ROWS or MP_TC_BRACKET_COLUMNS */
-    float *numbers;    /* [k, width] */
-    int8_t *exponents; /* [k, MP_TC_BRACKET_COLUMNS] (ref/predict/tensorcore_pairs.h), or NULL */
-    float *norms;      /* [parts, width], from a part to the next: */
+    int width;      /* MP_TC_BRACKET_ROWS or MP_TC_BRACKET_COLUMNS */
+    float *numbers; /* [k, width] */
+    float *norms;   /* [parts, width], from a part to the next: */
     int64_t norms_stride;
     uint16_t *copies;          /* [width, k], for forms that are copied */
     mp_tc_bracket_side *sides; /* [width] */
@@ -62,6 +62,11 @@ typedef struct mp_tc_bracket_panel {
  * ordinary, but has Inf, NaN or a largest exponent beyond +-16. */
 bool mp_tc_bracket_pack(const mp_tc_bracket_form *form, const mp_tensor *codes, const int64_t *row,
                         int64_t count, const mp_tc_bracket_panel *panel);
+
+/* exponents [k, MP_TC_BRACKET_COLUMNS] (ref/predict/tensorcore_pairs.h), the first `width` of each term, of a
+ * panel's numbers. */
+void mp_tc_bracket_exponents(const mp_tc_bracket_form *form, int width, const float *numbers,
+                             int8_t *exponents);
 
 /* numbers [k] of a side, zeros behind the last. */
 void mp_tc_bracket_numbers(const mp_tc_bracket_form *form, const uint16_t *codes, float *numbers);

@@ -160,7 +160,7 @@ AVX512 INLINE void raise_all(const mp_tc_block *b, int exponent) {
 AVX512 INLINE void block_avx512(const mp_tc_block *block, int group) {
     const mp_tc_block b = *block; /* which no store of a vector can change */
     const int fall = mp_tc_fall(b.fraction_bits);
-    uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS];
+    _Alignas(64) uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS];
     for (int64_t g = 0; g < b.groups; g++) {
         const int step = (int)((b.first_group + g) % MP_TC_FALLS), bias = FIELD_BIAS - (step - 1) * fall;
         if (step == 0 && g > 0) raise_all(&b, MP_TC_FALLS * fall);
@@ -246,7 +246,8 @@ AVX2 INLINE void step_avx2(const mp_tc_block *b, int group, int64_t r0, int64_t 
 
 AVX2 INLINE void block_avx2(const mp_tc_block *block, int group) {
     const mp_tc_block b = *block; /* which no store of a vector can change */
-    uint16_t field[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0}, negative[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0};
+    _Alignas(64) uint16_t field[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0},
+                                                 negative[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0};
     for (int64_t g = 0; g < b.groups; g++) {
         mp_tc_prepare_avx2(&b, group, g, FIELD_BIAS, field, negative);
         for (int64_t r = 0; r < b.rows; r += AVX2_ROWS)
@@ -276,9 +277,9 @@ int mp_tc_kernels(const mp_tc_kernel **kernels) {
     static const mp_tc_kernel all[] = {
 #if MP_X86
         {"avx512", AVX512_COLUMNS, &mp_tc_wide, kernel_avx512, mp_tc_single_avx512, mp_tc_bracket_avx512,
-         mp_tc_pairs_avx512, NULL, 4},
-        {"avx2", AVX2_COLUMNS, &mp_tc_double, kernel_avx2, mp_tc_single_avx2, mp_tc_bracket_avx2, NULL,
-         mp_tc_lanes_avx2, 4},
+         mp_tc_lanes_avx512, mp_tc_pairs_avx512, 4},
+        {"avx2", AVX2_COLUMNS, &mp_tc_double, kernel_avx2, mp_tc_single_avx2, mp_tc_bracket_avx2,
+         mp_tc_lanes_avx2, NULL, 4},
 #endif
         {"portable", PORTABLE_COLUMNS, &mp_tc_double, kernel_portable, NULL, NULL, NULL, NULL, 0},
     };

@@ -109,8 +109,8 @@ typedef struct mp_tc_kernel {
     void (*run)(const mp_tc_block *block);
     void (*run_single)(const mp_tc_block *block);          /* as mp_tc_single; NULL: has none */
     void (*run_bracket)(const mp_tc_bracket_block *block); /* NULL: has none */
-    mp_tc_run_pairs *run_pairs; /* where it has brackets: this, or NULL, and then */
-    mp_tc_run_lanes *run_lanes; /* this */
+    mp_tc_run_lanes *run_lanes; /* where it has brackets: for what they leave open */
+    mp_tc_run_pairs *run_pairs; /* the same where it is much, or NULL */
     int one_open_in; /* as many results, at most: where brackets leave more of them, `run` is quicker, by
                         measurements with one core's AVX-512 and AVX2 */
 } mp_tc_kernel;

@@ -103,7 +103,7 @@ AVX512 INLINE uint64_t steps(const mp_tc_pairs *p, int group, float *result) {
                        .acc = _mm512_setzero_ps(),
                        .sum = _mm512_setzero_ps()};
     for (int64_t g = 0; g < p->groups; g++) {
-        int8_t exponents[MP_TC_PAIRS];
+        _Alignas(64) int8_t exponents[MP_TC_PAIRS];
         const __m512i e = largest(p, group, g, rows, columns);
         lowest = _mm512_min_epi8(lowest, e);
         _mm512_storeu_si512(exponents, _mm512_max_epi8(e, floor));

@@ -25,6 +25,7 @@ void mp_tc_single_avx512(const mp_tc_block *b);
 void mp_tc_single_avx2(const mp_tc_block *b);
 void mp_tc_bracket_avx512(const mp_tc_bracket_block *b);
 void mp_tc_bracket_avx2(const mp_tc_bracket_block *b);
+unsigned mp_tc_lanes_avx512(const mp_tc_lanes *l, float result[MP_TC_LANES]);
 unsigned mp_tc_lanes_avx2(const mp_tc_lanes *l, float result[MP_TC_LANES]);
 uint64_t mp_tc_pairs_avx512(const mp_tc_pairs *p, float result[MP_TC_PAIRS]);
 #endif
