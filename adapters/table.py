@@ -15,6 +15,7 @@ import sys
 
 STAGES = ("align", "quant_x", "gate_up", "shrink_gate_up", "expand_gate_up", "act", "quant_act", "down",
           "shrink_down", "expand_down", "combine")
+OURS = ("ref", "host", "cuda")  # subjects whose versions are those of driver and compiler alone
 
 
 def code(value, dtype):
@@ -47,7 +48,9 @@ def read(paths):
             report = json.load(file)
         for verdict in report["verdicts"]:
             who = report["run"]["versions"].split(", ")[0]  # behind it the compiler's
-            subject = " ".join(who.split()[:2]) or verdict["subject"]
+            subject = verdict["subject"]
+            if subject not in OURS:
+                subject = " ".join(who.split()[:2]) or subject
             outcomes[subject][verdict["outcome"]] += 1
             for stage in STAGES:
                 figures = verdict["stages"].get(stage)

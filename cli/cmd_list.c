@@ -69,6 +69,8 @@ int mp_cmd_list(const mp_args *args) {
     mp_paths paths;
     mp_error err = {0};
     const char *json = mp_args_text(args, MP_OPT_JSON);
+    if (mp_args_given(args, MP_OPT_MATRICES) && args->operand_count > 0)
+        return mp_cli_usage("--matrices lists what is found by name: expected no matrix beside it");
     if (mp_args_given(args, MP_OPT_MATRICES))
         return json ? mp_cli_usage("--json lists cases, and --matrices has none") : list_supplies();
     mp_status status = mp_paths_find(&paths, args->operands, args->operand_count, &err);

@@ -137,11 +137,15 @@ mp_status mp_cli_first_output(const char *path, const char *begins, const char *
 
 mp_status mp_cli_replaces(const mp_args *args, mp_option option, const char *begins, const char *what,
                           mp_error *err) {
-    const char *path = mp_args_text(args, option);
+    const char *path = mp_args_text(args, option), *name = mp_options[option].name;
+    if (path && strcmp(path, "-") == 0)
+        return mp_fail(
+            err, MP_EINPUT,
+            "--%s -: expected the name of a file: the standard output has the rows (./- is a file)", name);
     if (!path || replaceable(path, begins)) return MP_OK;
     return mp_fail(err, MP_EINPUT,
                    "%s would be overwritten, and is no %s: name another file behind --%s, or remove it", path,
-                   what, mp_options[option].name);
+                   what, name);
 }
 
 mp_status mp_cli_reports_replace_reports(const mp_args *args, mp_error *err) {
@@ -152,7 +156,7 @@ mp_status mp_cli_reports_replace_reports(const mp_args *args, mp_error *err) {
         {MP_OPT_JSON, MP_BEGINS_JSON, "JSON report"},     {MP_OPT_HTML, MP_BEGINS_HTML, "page"},
         {MP_OPT_JUNIT, MP_BEGINS_XML, "XML report"},      {MP_OPT_SVG, MP_BEGINS_SVG, "picture"},
         {MP_OPT_SARIF, MP_BEGINS_JSON, "SARIF file"},     {MP_OPT_WRITE_BASELINE, MP_BEGINS_JSON, "baseline"},
-        {MP_OPT_TUNE_OUT, MP_BEGINS_JSON, "certificate"},
+        {MP_OPT_TUNE_OUT, MP_BEGINS_JSON, "certificate"}, {MP_OPT_SUMMARY, "", "text"},
     };
     mp_status status = MP_OK;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds && status == MP_OK; i++)

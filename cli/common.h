@@ -49,10 +49,10 @@ mp_status mp_cli_output(const char *path, const char *const *others, size_t coun
 #define MP_BEGINS_XML "<?xml "
 mp_status mp_cli_first_output(const char *path, const char *begins, const char *what, mp_error *err);
 /* The same of the file that an option names: what is written takes the place of an older one, and of nothing
- * else. Fine where the option is not given. */
+ * else. Fine where the option is not given. MP_EINPUT also for `-`: people mean the standard output by it. */
 mp_status mp_cli_replaces(const mp_args *args, mp_option option, const char *begins, const char *what,
                           mp_error *err);
-/* Of all options that name a report. What may begin with anything, as Markdown, is not looked at. */
+/* Of all options that name a report. One that may begin with anything, as Markdown, is not looked at. */
 mp_status mp_cli_reports_replace_reports(const mp_args *args, mp_error *err);
 
 /* The settings that the command's options say; those that it does not take have their usual value, and the

@@ -96,7 +96,7 @@ const mp_option_row mp_options[MP_OPTION_COUNT] = {
              "started this (Slurm array, mpirun, Kubernetes with auto/N). GTEST_TOTAL_SHARDS and "
              "GTEST_SHARD_INDEX are obeyed without this option, but in a recording (docs/ci.md)."},
     [MP_OPT_CONTRACT] =
-        {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE | RUN | LOCATING,
+        {"contract", 0, MP_TAKES_TEXT, "WORDS", .commands = JUDGE | JUDGING | RECORD | LOCATING,
          .summary = "what the maker of the file, or of the subject, promises, as `sm_90 act.ulps=4`",
          .details = "A preset, and fields over it. Without it what the file says, else `any`, or what the "
                     "subject says. moeparity show prints a contract; docs/subjects.md tells more."},

@@ -145,6 +145,34 @@ static void one_recording_at_a_time(void **state) {
            "");
 }
 
+/* A kernel that names no contract is recorded and verified under the one of the line; who resumes says the
+ * same again, and a prediction says what it predicts. */
+static void a_golden_under_the_contract_of_the_line(void **state) {
+    (void)state;
+#define PROMISED " --contract 'ieee-any-order act.ulps=4'"
+    expect("moeparity golden record own.h5 " TINY("M=3") " --subject ref -q" PROMISED, 0, "recorded 1 case",
+           "");
+    expect("moeparity golden verify own.h5 --subject ref" PROMISED, 0, "1 passed", "");
+    expect("moeparity golden verify own.h5 --subject ref", 1,
+           "golden: recorded under another contract (accumulator: IEEE fp32 any order", "");
+    expect("moeparity golden record own.h5 " TINY("M=3") " --subject ref --contract nope", 2, "",
+           "unknown contract 'nope'");
+    expect("moeparity golden refresh own.h5 --subject ref -q" PROMISED, 0, "1 cases as they were, 0 changed",
+           "");
+    /* one case is kept, for the next one is skipped */
+    expect("moeparity golden record own.h5 " TINY("M=1") " " TINY("M=1000000000") " --subject host "
+                                                                                  "--contract sm_80",
+           77, "1 skipped", "own.h5.part keeps 1 of 2 cases");
+    expect("moeparity golden record own.h5 " TINY("M=1") " --subject host --resume", 2, "",
+           "own.h5.part: its cases were judged with --contract sm_80, those of this recording are with the "
+           "usual");
+    expect("moeparity golden record own.h5 " TINY("M=1") " " TINY(
+               "M=2") " --subject host --resume --contract sm_80",
+           0, "resumed: 1 of 2 cases are kept", "");
+    expect("moeparity golden ls own.h5", 0, "origin predicted sm_80, fill", "");
+#undef PROMISED
+}
+
 /* Parts that are damaged, or none at all. */
 static void strange_parts_are_refused(void **state) {
     (void)state;
@@ -380,6 +408,7 @@ int main(void) {
         cmocka_unit_test(makers_are_kept),
         cmocka_unit_test(a_recording_goes_on),
         cmocka_unit_test(one_recording_at_a_time),
+        cmocka_unit_test(a_golden_under_the_contract_of_the_line),
         cmocka_unit_test(strange_parts_are_refused),
         cmocka_unit_test(a_refresh_is_explained_or_refused),
         cmocka_unit_test(cases_of_other_fields_stand_side_by_side),

@@ -149,6 +149,11 @@ static void unwritable_reports_stop_the_run_before_it_starts(void **state) {
         "for i in 1 2; do moeparity run ok.yaml --subject host -q --json r.json --html r.html --junit r.xml "
         "--summary r.md || exit; done",
         0, "4 passed", "");
+    expect(
+        "moeparity run ok.yaml --subject host --json -", 2, "",
+        "moeparity: --json -: expected the name of a file: the standard output has the rows (./- is a file)");
+    expect("moeparity run ok.yaml --subject host --summary -", 2, "", "moeparity: --summary -: expected the");
+    expect("moeparity run ok.yaml --subject host -q --json ./- && rm ./-", 0, "4 passed", "");
     expect(": > r.json; moeparity list ok.yaml --json r.json", 0, "", ""); /* an empty file is nobody's */
     expect("moeparity run ok.yaml --subject host --json .", 2, "",
            "moeparity: cannot write .: it exists and is not a regular file");
@@ -293,6 +298,8 @@ static void lists_as_json(void **state) {
     expect("moeparity list ok.yaml --json nowhere/a.json", 2, "", "cannot write nowhere/a.json");
     expect("moeparity list ok.yaml --match M=77 --json none.json", 2, "", "M=77");
     assert_int_equal(access("none.json", F_OK), -1);
+    expect("moeparity list --matrices seed", 2, "",
+           "--matrices lists what is found by name: expected no matrix");
     expect("moeparity list --matrices --json a.json", 2, "", "--json lists cases, and --matrices has none");
 }
 
@@ -356,6 +363,8 @@ static void reports_agree_with_the_list(void **state) {
 static void the_terminal_names_subject_cpu_and_reference(void **state) {
     (void)state;
     expect("moeparity run ok.yaml --subject host", 0, "\nsubject host (prediction of sm_90) on ", "");
+    expect("moeparity run ok.yaml --subject host --contract sm_80", 0,
+           "\nsubject host (prediction by the --contract) on ", "");
     assert_non_null(strstr(out, "; reference "));
     assert_true(strstr(out, "gcc ") || strstr(out, "lang "));
     expect("moeparity run ok.yaml --subject ref --plain", 0, "\nsubject ref on ", "");

@@ -51,13 +51,13 @@ static void versions_are_whole_or_refused(void **state) {
     mp_golden *golden = NULL;
     memset(subject.versions, 's', sizeof subject.versions - 1);
     memset(options.who.versions, 'c', 200);
-    assert_int_equal(mp_record_begin(&options, &subject, &golden, &f->err), MP_OK);
+    assert_int_equal(mp_record_begin(&options, &subject, NULL, &golden, &f->err), MP_OK);
     const char *versions = mp_golden_provenance(golden)->versions;
     assert_int_equal(strlen(versions), 255 + 2 + 200);
     assert_int_equal(versions[strlen(versions) - 1], 'c');
     mp_golden_close(golden);
     memset(options.who.versions, 'c', 300);
-    assert_int_equal(mp_record_begin(&options, &subject, &golden, &f->err), MP_EINPUT);
+    assert_int_equal(mp_record_begin(&options, &subject, NULL, &golden, &f->err), MP_EINPUT);
     assert_null(golden);
     assert_non_null(strstr(f->err.text, "versions of 557 bytes; a golden file has room for 511"));
 }

@@ -190,7 +190,7 @@ static void a_golden_that_promises_nothing_does_not_pass(void **state) {
     expect_failure(judge_beside((spoiled){0}, text, "ieee-any-order", other_sum, true), MP_CHECK_GOLDEN,
                    "; out: combine: token 0 column 9: ");
     expect_failure(judge_beside((spoiled){0}, text, "ieee-any-order", NULL, true), MP_CHECK_GOLDEN,
-                   "; every bit is equal");
+                   "; every bit is equal; to be compared, promise that contract by --contract, or record");
     v = judge_beside((spoiled){0}, text, "ieee-any-order", NULL, false);
     assert_int_equal(v->check[MP_CHECK_GOLDEN].answer, MP_NOT_JUDGED);
     /* a stage that promises nothing of its bits takes its own tensor out, and those behind it */

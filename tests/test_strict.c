@@ -64,6 +64,33 @@ static void what_is_no_pass_keeps_its_reason(void **state) {
     assert_string_equal(v.reason, "strict: skipped: no GPU");
 }
 
+/* Stages that were looked at and have no number: nothing was asked of numbers. One that nobody looked at, or
+ * that has one, or that the contract leaves without a bound, is another matter. */
+static void where_there_is_no_number_none_is_asked_for(void **state) {
+    (void)state;
+    const unsigned of_numbers = 1u << MP_CHECK_BOUND | 1u << MP_CHECK_RMS | 1u << MP_CHECK_NAN;
+    static const struct {
+        bool looked, boundless;
+        int64_t compared;
+        unsigned missing;
+        mp_outcome outcome;
+    } of[] = {{true, false, 0, 0, MP_PASS},
+              {true, false, 0, 1u << MP_CHECK_BITS, MP_FAIL},
+              {false, false, 0, 0, MP_FAIL},
+              {true, false, 1, 0, MP_FAIL},
+              {true, true, 0, 0, MP_FAIL}};
+    for (size_t i = 0; i < sizeof of / sizeof *of; i++) {
+        begin(~(of_numbers | of[i].missing));
+        v.stage[MP_ALIGN].judged = true;
+        v.stage[MP_QUANT_X].judged = of[i].looked;
+        v.stage[MP_QUANT_X].compared = of[i].compared;
+        v.boundless = of[i].boundless;
+        mp_strict_apply(&v, ~0u);
+        assert_int_equal(v.outcome, of[i].outcome);
+    }
+    v.stage[MP_ALIGN].judged = v.stage[MP_QUANT_X].judged = v.boundless = false;
+}
+
 /* --against has no check of its own: it is one of the pairs. */
 static void a_subject_that_was_not_compared_fails(void **state) {
     (void)state;
@@ -134,6 +161,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_check_that_was_asked_for_counts),
         cmocka_unit_test(what_is_no_pass_keeps_its_reason),
+        cmocka_unit_test(where_there_is_no_number_none_is_asked_for),
         cmocka_unit_test(a_subject_that_was_not_compared_fails),
         cmocka_unit_test(what_is_asked_for),
     };

@@ -7,12 +7,12 @@
 #include "harness/answers.h"
 #include "harness/checks/first_run.h"
 #include "harness/judge/judge.h"
+#include "harness/judge/judge_stage.h"
 #include "harness/phases.h"
 #include "harness/subjects/copies.h"
 #include "harness/subjects/lend.h"
 #include "harness/progress.h"
 #include "kernels/cuda.h"
-#include "ref/contract_words.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,17 +20,14 @@
 mp_status mp_session_describe(const mp_session *s, mp_subject *subject, const mp_case *c, mp_offer *offer,
                               mp_error *err) {
     const char *words = subject == s->options->subject ? s->options->settings.contract : NULL;
-    mp_contract named;
-    mp_status status = mp_subject_describe(subject, c, offer, err);
+    const mp_status status = mp_subject_describe_as(subject, c, words, offer, err);
     if (offer->device_available) {
         const int jobs = s->options->settings.jobs;
         /* weights that stay make room when it is needed; half of all is left to runs and to the judge */
         offer->device_available += mp_copies_bytes(subject->copies);
         mp_copies_keep(subject->copies, offer->device_available / 2 / (size_t)(jobs > 1 ? jobs : 1));
     }
-    if (status != MP_OK || !words) return status;
-    status = mp_contract_of_words(words, c, &named, err);
-    return status == MP_OK ? mp_subject_set_contract(subject, c, &named, offer, err) : status;
+    return status;
 }
 
 size_t mp_session_defers_from(const mp_session *s) {
@@ -182,9 +179,15 @@ mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_par
     return status;
 }
 
+void mp_session_begins(mp_session *s, mp_stage stage, const char *pattern) {
+    const mp_case *c = &s->row->c;
+    const mp_judgement j = mp_judgement_planned(c, mp_case_inputs(c) | s->offer.exposes);
+    mp_begins(s->v, mp_span_first(&j, stage), stage, pattern);
+}
+
 void mp_session_expect_equal(mp_session *s, mp_check check, const char *what, const mp_comparison *found) {
     if (found->differing == 0) return;
-    mp_begins(s->v, found->stage, found->stage, found->pattern);
+    mp_session_begins(s, found->stage, found->pattern);
     char alone[160] = "";
     if (found->rows_alone > 0)
         snprintf(alone, sizeof alone,

@@ -109,14 +109,18 @@ mp_stage_set mp_span_stages(const mp_judgement *j, mp_stage last) {
     return set;
 }
 
+mp_stage mp_span_first(const mp_judgement *j, mp_stage last) {
+    const mp_stage_set set = mp_span_stages(j, last);
+    int first = 0;
+    while (!mp_in_stages(set, first)) first++;
+    return (mp_stage)first;
+}
+
 mp_status mp_for_each_span(const mp_judgement *j, mp_span_visit visit, void *ctx, mp_error *err) {
     mp_status status = MP_OK;
     for (int s = 0; s < MP_STAGE_COUNT && status == MP_OK; s++) {
         if (!mp_case_has_stage(j->c, (mp_stage)s) || !exposed(j, (mp_stage)s)) continue;
-        const mp_stage_set set = mp_span_stages(j, (mp_stage)s);
-        int first = 0;
-        while (!mp_in_stages(set, first)) first++;
-        status = visit(ctx, j, (mp_stage)first, (mp_stage)s, err);
+        status = visit(ctx, j, mp_span_first(j, (mp_stage)s), (mp_stage)s, err);
     }
     return status;
 }

@@ -229,10 +229,11 @@ static mp_status check_maker(const mp_provenance *was, const mp_provenance *is, 
     return MP_OK;
 }
 
-static mp_status check_offer(const mp_golden_entry *entry, mp_subject *subject, mp_error *err) {
+static mp_status check_offer(const mp_golden_entry *entry, mp_subject *subject, const char *words,
+                             mp_error *err) {
     mp_offer offer;
     char config[MP_RECORD_CONFIG_MAX], contract[MP_CONTRACT_TEXT_MAX];
-    const mp_status status = mp_subject_describe(subject, &entry->c, &offer, err);
+    const mp_status status = mp_subject_describe_as(subject, &entry->c, words, &offer, err);
     if (status != MP_OK) return status;
     mp_contract_text(&offer.contract, contract, sizeof contract);
     mp_record_config(&offer, config);
@@ -260,7 +261,7 @@ static mp_status check_storage(const mp_record_options *options, mp_golden *part
 }
 
 static mp_status check_part(const mp_record_options *options, const mp_provenance *who, mp_subject *subject,
-                            const char *name, mp_golden *part, mp_error *err) {
+                            const char *words, const char *name, mp_golden *part, mp_error *err) {
     const mp_golden_entry *entry = mp_golden_find(part, name);
     mp_status status = mp_golden_check(part, err);
     if (status != MP_OK) return status;
@@ -270,18 +271,19 @@ static mp_status check_part(const mp_record_options *options, const mp_provenanc
                          mp_golden_fill_version(part), MP_FILL_VERSION);
     if (status == MP_OK) status = check_storage(options, part, entry, err);
     if (status == MP_OK && !options->mixed) status = check_maker(entry->who, who, err);
-    if (status == MP_OK && !options->mixed) status = check_offer(entry, subject, err);
+    if (status == MP_OK && !options->mixed) status = check_offer(entry, subject, words, err);
     if (status != MP_OK) mp_error_prefix(err, "%s: %s", mp_golden_path(part), name);
     return status;
 }
 
 mp_status mp_parts_check(const mp_record_options *options, const mp_provenance *who, mp_subject *subject,
-                         mp_error *err) {
+                         const char *words, mp_error *err) {
     mp_status status = MP_OK;
     for (size_t i = 0; i < options->case_count && status == MP_OK; i++) {
         mp_golden *part;
         status = open_part(options, options->cases[i], &part, err);
-        if (status == MP_OK && part) status = check_part(options, who, subject, options->cases[i], part, err);
+        if (status == MP_OK && part)
+            status = check_part(options, who, subject, words, options->cases[i], part, err);
         mp_golden_close(part);
     }
     return status;

@@ -35,10 +35,10 @@ mp_status mp_part_write(const mp_record_options *options, const mp_provenance *w
                         const mp_offer *offer, const mp_inputs *in, const mp_trace *trace, mp_error *err);
 /* Every part of options->cases that is there: read as a whole, of this program's fill version, and, unless
  * options->mixed, made by who (at any time), under the contract and with the tiles that the subject has for
- * it now; with or without inputs, and digests from the same size on. MP_EINPUT names the part, what differs
- * and both values. */
+ * it now, or under that of `words` (mp_subject_describe_as); with or without inputs, and digests from the
+ * same size on. MP_EINPUT names the part, what differs and both values. */
 mp_status mp_parts_check(const mp_record_options *options, const mp_provenance *who, mp_subject *subject,
-                         mp_error *err);
+                         const char *words, mp_error *err);
 /* Puts all of options->cases together, and removes the parts. */
 mp_status mp_parts_assemble(const mp_record_options *options, mp_error *err);
 

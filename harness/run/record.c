@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/run/record.h"
 
+#include "base/text.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -13,24 +15,27 @@ static mp_status put(const char *what, char *field, size_t size, const char *tex
     return MP_OK;
 }
 
-mp_status mp_record_who(const mp_record_options *options, const mp_subject *subject, mp_provenance *who,
-                        mp_error *err) {
+mp_status mp_record_who(const mp_record_options *options, const mp_subject *subject, const char *words,
+                        mp_provenance *who, mp_error *err) {
     const char *compiler = options->who.versions;
     char versions[sizeof subject->versions + 2 + sizeof who->versions];
     *who = options->who;
     snprintf(versions, sizeof versions, "%s%s%s", subject->versions,
              subject->versions[0] && compiler[0] ? ", " : "", compiler);
-    strcpy(who->origin, strcmp(subject->name, "host") == 0 ? "predicted sm_90" : "executed");
+    if (strcmp(subject->name, "host") == 0)
+        mp_text_fit(who->origin, sizeof who->origin, "predicted %s", words ? words : "sm_90");
+    else
+        strcpy(who->origin, "executed");
     if (subject->device[0]) strcpy(who->device, subject->device);
     const mp_status status = put("a subject's name", who->subject, sizeof who->subject, subject->name, err);
     return status == MP_OK ? put("versions", who->versions, sizeof who->versions, versions, err) : status;
 }
 
-mp_status mp_record_begin(const mp_record_options *options, const mp_subject *subject, mp_golden **golden,
-                          mp_error *err) {
+mp_status mp_record_begin(const mp_record_options *options, const mp_subject *subject, const char *words,
+                          mp_golden **golden, mp_error *err) {
     mp_provenance who;
     *golden = NULL;
-    mp_status status = mp_record_who(options, subject, &who, err);
+    mp_status status = mp_record_who(options, subject, words, &who, err);
     if (status == MP_OK) status = mp_golden_create(options->path, &who, options->digest_above, golden, err);
     if (status == MP_OK && options->inputs) mp_golden_store_inputs(*golden);
     return status;

@@ -7,11 +7,12 @@
 
 /* Begins the file in memory: mp_golden_create. MP_EINPUT also where the subject's name, or its versions with
  * those of `who`, are longer than a golden file has room for. */
-mp_status mp_record_begin(const mp_record_options *options, const mp_subject *subject, mp_golden **golden,
-                          mp_error *err);
-/* Who records: options->who, completed by the subject. MP_EINPUT as above. */
-mp_status mp_record_who(const mp_record_options *options, const mp_subject *subject, mp_provenance *who,
-                        mp_error *err);
+mp_status mp_record_begin(const mp_record_options *options, const mp_subject *subject, const char *words,
+                          mp_golden **golden, mp_error *err);
+/* Who records: options->who, completed by the subject; of host the origin is what it predicts, by the words
+ * of --contract or, where they are NULL, sm_90. MP_EINPUT as above. */
+mp_status mp_record_who(const mp_record_options *options, const mp_subject *subject, const char *words,
+                        mp_provenance *who, mp_error *err);
 /* The tiles of a case as a golden has them. */
 enum { MP_RECORD_CONFIG_MAX = 160 };
 void mp_record_config(const mp_offer *offer, char text[MP_RECORD_CONFIG_MAX]);

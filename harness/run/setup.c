@@ -126,11 +126,12 @@ static mp_status tell_files(mp_setup *s, mp_error *err) {
 /* ---- all of it ---- */
 
 static mp_status begin_recording(const mp_record_options *record, mp_setup *s, mp_error *err) {
-    if (!record->keep) return mp_record_begin(record, &s->subject, &s->recording, err);
+    const char *words = s->options->settings.contract;
+    if (!record->keep) return mp_record_begin(record, &s->subject, words, &s->recording, err);
     mp_progress("", "kept cases");
-    mp_status status = mp_record_who(record, &s->subject, &s->who, err);
+    mp_status status = mp_record_who(record, &s->subject, words, &s->who, err);
     if (status == MP_OK) status = mp_parts_begin(record->path, &s->options->settings, err);
-    return status == MP_OK ? mp_parts_check(record, &s->who, &s->subject, err) : status;
+    return status == MP_OK ? mp_parts_check(record, &s->who, &s->subject, words, err) : status;
 }
 
 mp_status mp_setup_open(const mp_suite_options *options, const mp_matrix *matrix, bool check_golden,

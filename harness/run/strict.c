@@ -41,7 +41,23 @@ unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options
     return mask;
 }
 
+/* Float64 has looked at every stage that it was to, and none has a number that could be wrong, as where NaN
+ * leaves all codes of a tensor open. Then as little was asked of numbers as without tokens. */
+static bool has_no_number(const mp_verdict *v) {
+    bool looked = false;
+    for (int s = MP_ALIGN + 1; s < MP_STAGE_COUNT; s++) {
+        if (v->stage[s].compared > 0) return false;
+        looked = looked || v->stage[s].judged;
+    }
+    return looked && !v->boundless;
+}
+
+static bool is_of_numbers(int check) {
+    return check == MP_CHECK_BOUND || check == MP_CHECK_RMS || check == MP_CHECK_NAN;
+}
+
 void mp_strict_apply(mp_verdict *v, unsigned asked) {
+    const bool no_number = has_no_number(v);
     if (v->outcome == MP_SKIP) {
         v->outcome = MP_FAIL;
         mp_verdict_set(v, &v->reason, "strict: skipped: %s", v->reason);
@@ -50,6 +66,7 @@ void mp_strict_apply(mp_verdict *v, unsigned asked) {
     if (v->outcome != MP_PASS) return;
     for (int i = 0; i < MP_CHECK_COUNT; i++) {
         const mp_check_result *check = &v->check[i];
+        if (no_number && is_of_numbers(i)) continue;
         if (asked >> i & 1 && check->answer == MP_NOT_JUDGED)
             mp_check_fail(v, (mp_check)i, "strict: not judged: %s",
                           check->text[0] ? check->text : "no reason");

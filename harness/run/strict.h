@@ -13,7 +13,7 @@ unsigned mp_strict_asked(const mp_matrix_row *row, const mp_run_options *options
 
 /* Turns a PASS into a FAIL where a check of `asked` was not judged, or a pair or another subject was not
  * compared, and a SKIP into a FAIL. Every failure says why it was not judged. A verdict that is no PASS keeps
- * its reason. */
+ * its reason. bound, rms and nan are not asked for where every stage was looked at and has no number. */
 void mp_strict_apply(mp_verdict *v, unsigned asked);
 
 #endif

@@ -9,6 +9,7 @@
 #include "kernels/cuda.h"
 #include "moeparity/preset.h"
 #include "moeparity/verdict.h"
+#include "ref/contract_words.h"
 #include "ref/engine.h"
 #include "ref/predict/predict.h"
 
@@ -84,6 +85,15 @@ mp_status mp_subject_set_contract(const mp_subject *s, const mp_case *c, const m
     offer->exposes &= ~kept;
     offer->host_bytes += bytes_of(c, kept);
     return MP_OK;
+}
+
+mp_status mp_subject_describe_as(mp_subject *s, const mp_case *c, const char *words, mp_offer *offer,
+                                 mp_error *err) {
+    mp_contract named;
+    mp_status status = mp_subject_describe(s, c, offer, err);
+    if (status != MP_OK || !words) return status;
+    status = mp_contract_of_words(words, c, &named, err);
+    return status == MP_OK ? mp_subject_set_contract(s, c, &named, offer, err) : status;
 }
 
 /* The stages of the CPU's pipelines are long enough to be waited for. */

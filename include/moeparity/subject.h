@@ -100,6 +100,11 @@ mp_status mp_subject_describe(mp_subject *s, const mp_case *c, mp_offer *offer, 
 mp_status mp_subject_set_contract(const mp_subject *s, const mp_case *c, const mp_contract *contract,
                                   mp_offer *offer, mp_error *err);
 
+/* Both: asks the subject, and puts the contract that the words of --contract say in the offer (a preset, and
+ * fields over it: docs/subjects.md; MP_EINPUT where they are none). NULL: its own contract. */
+mp_status mp_subject_describe_as(mp_subject *s, const mp_case *c, const char *words, mp_offer *offer,
+                                 mp_error *err);
+
 /* "ref", "host", "cuda"; "auto" is cuda where a GPU is found, else host; "plugin:PATH,words" a shared library
  * (moeparity/plugin.h), "worker:COMMAND" a program (docs/protocol.md). MP_EINPUT for an unknown name, and for
  * what is no such library or program; MP_EUNSUPPORTED when it cannot run here. */

@@ -10,15 +10,25 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { COLUMNS = MP_TC_BRACKET_COLUMNS, TERMS = MP_TC_BRACKET_TERMS, LARGEST_EXPONENT = 16 };
+#define INLINE static inline __attribute__((always_inline))
+
+enum {
+    ROWS = MP_TC_BRACKET_ROWS,
+    COLUMNS = MP_TC_BRACKET_COLUMNS,
+    TERMS = MP_TC_BRACKET_TERMS,
+    AT_ONCE = 8,     /* terms */
+    SHORT_CHAIN = 8, /* for fp16, whose codes lie close */
+    LARGEST_EXPONENT = 16
+};
 
 /* The radius' coefficients, and why: ref/predict/tensorcore_bracket.h. */
 static void weigh(mp_tc_bracket_form *f) {
-    const int L = f->step.group;
+    const int L = f->step.group, chains = L / f->chain;
     const double slack = 1 + 0x1p-8, roundoff = 0x1p-24, cut = 0x1p-23,
-                 cut_terms = (L + 1) * mp_power_of_two(-f->step.fraction_bits);
+                 cut_terms = L * mp_power_of_two(-f->step.fraction_bits);
     for (int t = 0; t < TERMS; t++) {
-        const int i = t % L, roundings = L - (i > 0 ? i : 1); /* the first two are in all */
+        const int i = t % f->chain, /* the first two of a chain are in all of its roundings */
+            roundings = f->chain - (i > 0 ? i : 1) + (chains - 1);
         const double of_steps = !f->by_pairs ? 0 : t < L ? cut_terms + 2 * cut : cut;
         f->weight[t] = (float)(roundings + of_steps / roundoff);
     }
@@ -27,7 +37,7 @@ static void weigh(mp_tc_bracket_form *f) {
     f->of_norms = (float)(slack * roundoff);
 }
 
-mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_terms, int64_t K) {
+mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_terms, int64_t K, mp_dtype out) {
     mp_tc_bracket_form f = {.step = mp_tc_step(m),
                             .by_pairs = m->method == MP_TC_THROUGH_FP16,
                             .copied = m->method != MP_TC_DIRECT,
@@ -37,6 +47,7 @@ mp_tc_bracket_form mp_tc_bracket_form_of(const mp_tc_model *m, int64_t part_term
     f.dtype = m->a == MP_TC_FP16 ? MP_FP16 : MP_BF16;
     f.step.a = f.step.b = f.dtype == MP_FP16 ? MP_TC_FP16 : MP_TC_BF16;
     f.part = part_terms > 0 && part_terms < f.k ? part_terms : f.k;
+    f.chain = out == MP_FP16 && f.step.group > SHORT_CHAIN ? SHORT_CHAIN : f.step.group;
     weigh(&f);
     return f;
 }
@@ -82,11 +93,11 @@ static const uint16_t *codes_of(const mp_tc_bracket_form *f, const mp_tensor *co
 }
 
 /* Terms k .. k+7 of sixteen rows of codes, [8, columns] of a tile; zeros behind the last term. */
-static inline __attribute__((always_inline)) void take_tile(const uint16_t *const row[16], int64_t k,
-                                                            int64_t terms, int64_t columns, uint16_t *tile) {
-    uint16_t copy[16][8];
+INLINE void take_tile(const uint16_t *const row[16], int64_t k, int64_t terms, int64_t columns,
+                      uint16_t *tile) {
+    uint16_t copy[16][AT_ONCE];
     const uint16_t *last[16];
-    if (terms - k >= 8) {
+    if (terms - k >= AT_ONCE) {
         mp_transpose_sixteen(row, k, columns, tile);
         return;
     }
@@ -100,26 +111,58 @@ static inline __attribute__((always_inline)) void take_tile(const uint16_t *cons
 
 MP_CLONES void mp_tc_bracket_fill_lanes(const mp_tc_bracket_form *f, const uint16_t *const codes[],
                                         uint16_t *lanes) {
-    for (int64_t k = 0; k < f->k; k += 8)
+    for (int64_t k = 0; k < f->k; k += AT_ONCE)
         take_tile(codes, k, mp_tc_bracket_terms(f), MP_TC_LANES, lanes + k * MP_TC_LANES);
 }
 
 /* ---- numbers ---- */
 
-/* As many sums as weights, so that they are vectors. */
-MP_CLONES static float weighted_squares(const float weight[TERMS], int64_t k, const float *numbers) {
-    float part[TERMS] = {0}, sum = 0;
-    for (int64_t i = 0; i < k; i += TERMS)
-        for (int t = 0; t < TERMS; t++) part[t] += weight[t] * (numbers[i + t] * numbers[i + t]);
-    for (int t = 0; t < TERMS; t++) sum += part[t];
-    return sum;
+void mp_tc_bracket_numbers(const mp_tc_bracket_form *f, const uint16_t *codes, float *numbers) {
+    const int64_t terms = mp_tc_bracket_terms(f);
+    mp_decode_row_f32(f->dtype, codes, 0, terms, numbers);
+    memset(numbers + terms, 0, (size_t)(f->k - terms) * sizeof *numbers);
 }
 
-/* The same of eight terms of all columns of a panel, [8, COLUMNS]. */
-MP_CLONES static void add_weighted_squares(const float weight[8], const float *numbers, float *sum) {
-    for (int t = 0; t < 8; t++)
-        for (int n = 0; n < COLUMNS; n++)
-            sum[n] += weight[t] * (numbers[t * COLUMNS + n] * numbers[t * COLUMNS + n]);
+/* Squares of eight terms of `width` rows, a constant where this is inlined, by the terms' weights. */
+INLINE void add_squares(const float weight[AT_ONCE], int width, const float *numbers, float *sum) {
+    for (int t = 0; t < AT_ONCE; t++)
+        for (int n = 0; n < width; n++)
+            sum[n] += weight[t] * (numbers[t * width + n] * numbers[t * width + n]);
+}
+
+MP_CLONES static void add_weighted_squares(const float weight[AT_ONCE], int width, const float *numbers,
+                                           float *sum) {
+    if (width == COLUMNS)
+        add_squares(weight, COLUMNS, numbers, sum);
+    else
+        add_squares(weight, ROWS, numbers, sum);
+}
+
+/* `least` is that of subnormals: float32, which has none here, has a smaller one of them. */
+MP_CLONES static void take_exponents(int least, int64_t n, const float *restrict numbers,
+                                     int8_t *restrict exponents) {
+    enum { SHIFT = 23, FIELD = 0xFF, BIAS = 127 };
+    for (int64_t i = 0; i < n; i++) {
+        uint32_t bits;
+        memcpy(&bits, &numbers[i], sizeof bits);
+        const int own = (int)(bits >> SHIFT & FIELD) - BIAS, exponent = own > least ? own : least;
+        exponents[i] = (int8_t)(own == -BIAS || exponent < MP_TC_LEAST_SEEN ? MP_TC_NO_EXPONENT : exponent);
+    }
+}
+
+void mp_tc_bracket_exponents(const mp_tc_bracket_form *f, int width, const float *numbers,
+                             int8_t *exponents) {
+    const int least = f->dtype == MP_FP16 ? -14 : -126;
+    if (width == COLUMNS) {
+        take_exponents(least, f->k * COLUMNS, numbers, exponents);
+        return;
+    }
+    for (int64_t k = 0; k < f->k; k += AT_ONCE) {
+        int8_t some[AT_ONCE * COLUMNS];
+        take_exponents(least, AT_ONCE * width, numbers + k * width, some);
+        for (int t = 0; t < AT_ONCE; t++)
+            memcpy(exponents + (k + t) * COLUMNS, some + t * width, (size_t)width);
+    }
 }
 
 /* Whether some fp16 is zero or subnormal. */
@@ -129,57 +172,45 @@ MP_CLONES static bool has_no_field(int64_t n, const uint16_t *codes) {
     return found != 0;
 }
 
-/* Squares that are lost, of numbers below 2^-63, are not alone
- * in an ordinary side: without squares all its numbers are zero. */
+/* Squares that are lost, of numbers below 2^-63, are not alone in an ordinary side: without squares all its
+ * numbers are zero. */
 static bool survey(const mp_tc_bracket_form *f, const uint16_t *codes, bool has_squares,
                    mp_tc_bracket_side *side) {
     const mp_tc_scaling scaled =
         mp_tc_survey(&mp_tc_operands[f->step.a], (const char *)codes, mp_tc_bracket_terms(f));
     *side = (mp_tc_bracket_side){.codes = codes,
                                  .power = has_squares ? (float)mp_power_of_two(scaled.exponent) : 0,
-                                 .small = scaled.small};
+                                 .small = f->dtype == MP_FP16 ? has_no_field(mp_tc_bracket_terms(f), codes)
+                                                              : scaled.small};
     return !scaled.special && abs(scaled.exponent) <= LARGEST_EXPONENT;
 }
 
-bool mp_tc_bracket_pack_row(const mp_tc_bracket_form *f, const mp_tensor *tensor, int64_t row, uint16_t *copy,
-                            float *numbers, float *norms, int64_t stride, mp_tc_bracket_side *side) {
-    const uint16_t *codes = codes_of(f, tensor, row, copy);
-    const int64_t terms = mp_tc_bracket_terms(f);
-    bool has_squares = false;
-    mp_decode_row_f32(f->dtype, codes, 0, terms, numbers);
-    memset(numbers + terms, 0, (size_t)(f->k - terms) * sizeof *numbers);
-    for (int64_t k = 0; k < f->k; k += f->part, norms += stride) {
-        *norms = sqrtf(weighted_squares(f->weight, f->k - k < f->part ? f->k - k : f->part, numbers + k));
-        has_squares |= *norms > 0;
-    }
-    return survey(f, codes, has_squares, side);
-}
-
-bool mp_tc_bracket_pack_panel(const mp_tc_bracket_form *f, const mp_tensor *tensor, int64_t first,
-                              int64_t count, uint16_t *copies, float *numbers, float *norms, int64_t stride,
-                              mp_tc_bracket_side *sides) {
-    float squares[COLUMNS] = {0};
+bool mp_tc_bracket_pack(const mp_tc_bracket_form *f, const mp_tensor *tensor, const int64_t *row,
+                        int64_t count, const mp_tc_bracket_panel *p) {
+    const int width = p->width;
+    _Alignas(64) float squares[COLUMNS] = {0};
+    float *numbers = p->numbers, *norms = p->norms;
     bool has_squares[COLUMNS] = {false}, ordinary = true;
     const uint16_t *codes[COLUMNS];
-    for (int64_t n = 0; n < COLUMNS; n++) /* columns behind the last are copies of it */
-        codes[n] = n < count ? codes_of(f, tensor, first + n, copies + n * f->k) : codes[n - 1];
-    for (int64_t k = 0; k < f->k; k += 8, numbers += 8 * COLUMNS) {
-        uint16_t tile[8 * COLUMNS];
-        for (int n = 0; n < COLUMNS; n += 16)
-            take_tile(codes + n, k, mp_tc_bracket_terms(f), COLUMNS, tile + n);
-        mp_decode_row_f32(f->dtype, tile, 0, 8 * COLUMNS, numbers);
-        add_weighted_squares(f->weight + k % TERMS, numbers, squares);
-        if ((k + 8) % f->part != 0 && k + 8 < f->k) continue;
-        for (int n = 0; n < COLUMNS; n++) {
+    for (int n = 0; n < width; n++)
+        codes[n] = n < count ? codes_of(f, tensor, row[n], p->copies + n * f->k) : codes[n - 1];
+    for (int64_t k = 0; k < f->k; k += AT_ONCE, numbers += AT_ONCE * width) {
+        _Alignas(64) uint16_t tile[AT_ONCE * COLUMNS];
+        for (int n = 0; n < width; n += 16) take_tile(codes + n, k, mp_tc_bracket_terms(f), width, tile + n);
+        mp_decode_row_f32(f->dtype, tile, 0, AT_ONCE * width, numbers);
+        add_weighted_squares(f->weight + k % TERMS, width, numbers, squares);
+        if ((k + AT_ONCE) % f->part != 0 && k + AT_ONCE < f->k) continue;
+        for (int n = 0; n < width; n++) {
             norms[n] = sqrtf(squares[n]);
             has_squares[n] |= squares[n] > 0;
             squares[n] = 0;
         }
-        norms += stride;
+        norms += p->norms_stride;
     }
-    for (int n = 0; n < COLUMNS; n++) {
-        ordinary &= survey(f, codes[n], has_squares[n], &sides[n]);
-        if (f->dtype == MP_FP16) sides[n].small = has_no_field(mp_tc_bracket_terms(f), codes[n]);
-    }
+    for (int n = 0; n < width; n++)
+        if (n < count)
+            ordinary &= survey(f, codes[n], has_squares[n], &p->sides[n]);
+        else
+            p->sides[n] = p->sides[n - 1];
     return ordinary;
 }

@@ -105,10 +105,10 @@ static void run_chain(const tc_engine *e, int64_t count, const void *rows, const
     const mp_tc_panel *panel = mp_tc_panel_of(l, packed);
     const bool single = l->form == &mp_tc_single;
     union {
-        double number[BLOCK];
+        _Alignas(64) double number[BLOCK]; /* a vector's loads and stores cross no line */
         float single[BLOCK];
     } acc;
-    uint8_t at_floor[BLOCK];
+    _Alignas(64) uint8_t at_floor[BLOCK];
     int64_t redone = 0;
     int fallen = 0; /* sums are left as the last step has them */
     if (e->run_block) {

@@ -157,15 +157,16 @@ AVX512 INLINE void raise_all(const mp_tc_block *b, int exponent) {
         _mm512_storeu_pd(acc + at, _mm512_mul_pd(_mm512_loadu_pd(acc + at), power));
 }
 
-AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
-    const int fall = mp_tc_fall(b->fraction_bits);
-    uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS];
-    for (int64_t g = 0; g < b->groups; g++) {
-        const int step = (int)((b->first_group + g) % MP_TC_FALLS), bias = FIELD_BIAS - (step - 1) * fall;
-        if (step == 0 && g > 0) raise_all(b, MP_TC_FALLS * fall);
-        for (int64_t r = 0; r < b->rows; r += AVX512_ROWS) { /* all, so that no sum waits for them */
+AVX512 INLINE void block_avx512(const mp_tc_block *block, int group) {
+    const mp_tc_block b = *block; /* which no store of a vector can change */
+    const int fall = mp_tc_fall(b.fraction_bits);
+    _Alignas(64) uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS];
+    for (int64_t g = 0; g < b.groups; g++) {
+        const int step = (int)((b.first_group + g) % MP_TC_FALLS), bias = FIELD_BIAS - (step - 1) * fall;
+        if (step == 0 && g > 0) raise_all(&b, MP_TC_FALLS * fall);
+        for (int64_t r = 0; r < b.rows; r += AVX512_ROWS) { /* all, so that no sum waits for them */
             __m512i e[AVX512_ROWS];
-            mp_tc_largest_avx512(b, group, g, r, e);
+            mp_tc_largest_avx512(&b, group, g, r, e);
 #pragma GCC unroll 4
             for (int i = 0; i < AVX512_ROWS; i++) {
                 uint16_t *to = field + (r + i) * AVX512_COLUMNS;
@@ -173,11 +174,11 @@ AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
                 _mm512_storeu_si512(to + 32, upper_bits(_mm512_extracti64x4_epi64(e[i], 1), bias));
             }
         }
-        for (int64_t r = 0; r < b->rows; r += AVX512_ROWS) {
+        for (int64_t r = 0; r < b.rows; r += AVX512_ROWS) {
             for (int64_t i = r; i < r + AVX512_ROWS; i++)
-                mp_tc_fetch(b, group, AVX512_COLUMNS, sizeof(double), g, i);
+                mp_tc_fetch(&b, group, AVX512_COLUMNS, sizeof(double), g, i);
             for (int64_t j = 0; j < AVX512_COLUMNS; j += AVX512_AT_ONCE)
-                step_avx512(b, group, r, g, j, field + r * AVX512_COLUMNS);
+                step_avx512(&b, group, r, g, j, field + r * AVX512_COLUMNS);
         }
     }
 }
@@ -243,13 +244,15 @@ AVX2 INLINE void step_avx2(const mp_tc_block *b, int group, int64_t r0, int64_t 
             _mm256_storeu_pd(acc[r] + 4 * v, _mm256_and_pd(_mm256_sub_pd(sum[r][v], anchor[r][v]), kept));
 }
 
-AVX2 INLINE void block_avx2(const mp_tc_block *b, int group) {
-    uint16_t field[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0}, negative[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0};
-    for (int64_t g = 0; g < b->groups; g++) {
-        mp_tc_prepare_avx2(b, group, g, FIELD_BIAS, field, negative);
-        for (int64_t r = 0; r < b->rows; r += AVX2_ROWS)
+AVX2 INLINE void block_avx2(const mp_tc_block *block, int group) {
+    const mp_tc_block b = *block; /* which no store of a vector can change */
+    _Alignas(64) uint16_t field[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0},
+                                                 negative[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0};
+    for (int64_t g = 0; g < b.groups; g++) {
+        mp_tc_prepare_avx2(&b, group, g, FIELD_BIAS, field, negative);
+        for (int64_t r = 0; r < b.rows; r += AVX2_ROWS)
             for (int64_t j = 0; j < AVX2_COLUMNS; j += 16)
-                step_avx2(b, group, r, g, j, field + r * AVX2_COLUMNS, negative + r * AVX2_COLUMNS);
+                step_avx2(&b, group, r, g, j, field + r * AVX2_COLUMNS, negative + r * AVX2_COLUMNS);
     }
 }
 
@@ -274,18 +277,18 @@ int mp_tc_kernels(const mp_tc_kernel **kernels) {
     static const mp_tc_kernel all[] = {
 #if MP_X86
         {"avx512", AVX512_COLUMNS, &mp_tc_wide, kernel_avx512, mp_tc_single_avx512, mp_tc_bracket_avx512,
-         mp_tc_lanes_avx512, 6},
+         mp_tc_lanes_avx512, mp_tc_pairs_avx512, 4},
         {"avx2", AVX2_COLUMNS, &mp_tc_double, kernel_avx2, mp_tc_single_avx2, mp_tc_bracket_avx2,
-         mp_tc_lanes_avx2, 4},
+         mp_tc_lanes_avx2, NULL, 4},
 #endif
-        {"portable", PORTABLE_COLUMNS, &mp_tc_double, kernel_portable, NULL, NULL, NULL, 0},
+        {"portable", PORTABLE_COLUMNS, &mp_tc_double, kernel_portable, NULL, NULL, NULL, NULL, 0},
     };
     int first = 0;
 #if MP_X86
     __builtin_cpu_init();
     const bool avx512 = __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bitalg") &&
-                        __builtin_cpu_supports("avx512vpopcntdq");
+                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vbmi") &&
+                        __builtin_cpu_supports("avx512bitalg") && __builtin_cpu_supports("avx512vpopcntdq");
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     first = avx512 ? 0 : avx2 ? 1 : 2;
 #endif

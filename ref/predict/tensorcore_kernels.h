@@ -29,6 +29,7 @@
 #include <stdint.h>
 
 #include "ref/predict/tensorcore_lanes.h"
+#include "ref/predict/tensorcore_pairs.h"
 
 /* Exponents are stored as bytes so that a's plus w's is that of the product plus 127, or at most 0 when one
  * of them is zero:
@@ -87,13 +88,13 @@ static inline int mp_tc_masks(int group) {
 }
 
 /* Float32 sums of rows of a by a panel of columns of w, and how large they are on the way: what brackets need
- * (ref/predict/tensorcore_bracket.h). Chains of a step's terms begin at zero, and are added in turn. */
-enum { MP_TC_BRACKET_ROWS = 4, MP_TC_BRACKET_COLUMNS = 64 };
+ * (ref/predict/tensorcore_bracket.h). Chains of terms begin at zero; those of a step are added, then to the
+ * sum. */
+enum { MP_TC_BRACKET_ROWS = MP_TC_PAIRS_ROWS, MP_TC_BRACKET_COLUMNS = MP_TC_PAIRS_COLUMNS };
 typedef struct mp_tc_bracket_block {
-    int group;            /* terms of a step: 8 or 16 */
-    int64_t groups, rows; /* k = groups * group; a multiple of MP_TC_BRACKET_ROWS */
-    const float *a;       /* [rows, k] */
-    int64_t stride;       /* from a row of a to the next */
+    int group, chain;     /* terms of a step: 8 or 16; as many, or 8 */
+    int64_t groups, rows; /* k = groups * group; a multiple of 4 */
+    const float *a;       /* [k, MP_TC_BRACKET_ROWS] */
     const float *w;       /* [k, columns] */
     const float *least;   /* [rows, columns] none negative */
     float *sum;           /* [rows, columns] zero at first */
@@ -108,8 +109,9 @@ typedef struct mp_tc_kernel {
     void (*run)(const mp_tc_block *block);
     void (*run_single)(const mp_tc_block *block);          /* as mp_tc_single; NULL: has none */
     void (*run_bracket)(const mp_tc_bracket_block *block); /* NULL: has none */
-    mp_tc_run_lanes *run_lanes;                            /* where it has brackets */
-    int one_open_in; /* as many results, at most: where brackets leave more to lanes, `run` is quicker, by
+    mp_tc_run_lanes *run_lanes; /* where it has brackets: for what they leave open */
+    mp_tc_run_pairs *run_pairs; /* the same where it is much, or NULL */
+    int one_open_in; /* as many results, at most: where brackets leave more of them, `run` is quicker, by
                         measurements with one core's AVX-512 and AVX2 */
 } mp_tc_kernel;
 

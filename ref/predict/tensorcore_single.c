@@ -97,12 +97,13 @@ AVX512 INLINE void step_avx512(const mp_tc_block *b, int group, int64_t r0, int6
     }
 }
 
-AVX512 INLINE void block_avx512(const mp_tc_block *b, int group) {
-    uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS], negative[MP_TC_MAX_ROWS * AVX512_COLUMNS];
-    for (int64_t g = 0; g < b->groups; g++) {
-        prepare_avx512(b, group, g, field, negative);
-        for (int64_t r = 0; r < b->rows; r += AVX512_ROWS)
-            step_avx512(b, group, r, g, field + r * AVX512_COLUMNS, negative + r * AVX512_COLUMNS);
+AVX512 INLINE void block_avx512(const mp_tc_block *block, int group) {
+    const mp_tc_block b = *block; /* which no store of a vector can change */
+    _Alignas(64) uint16_t field[MP_TC_MAX_ROWS * AVX512_COLUMNS], negative[MP_TC_MAX_ROWS * AVX512_COLUMNS];
+    for (int64_t g = 0; g < b.groups; g++) {
+        prepare_avx512(&b, group, g, field, negative);
+        for (int64_t r = 0; r < b.rows; r += AVX512_ROWS)
+            step_avx512(&b, group, r, g, field + r * AVX512_COLUMNS, negative + r * AVX512_COLUMNS);
     }
 }
 
@@ -163,12 +164,14 @@ AVX2 INLINE void step_avx2(const mp_tc_block *b, int group, int64_t r0, int64_t 
             _mm256_storeu_ps(acc[r] + 8 * v, _mm256_and_ps(_mm256_sub_ps(sum[r][v], anchor[r][v]), kept));
 }
 
-AVX2 INLINE void block_avx2(const mp_tc_block *b, int group) {
-    uint16_t field[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0}, negative[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0};
-    for (int64_t g = 0; g < b->groups; g++) {
-        mp_tc_prepare_avx2(b, group, g, BYTE_BIAS, field, negative);
-        for (int64_t r = 0; r < b->rows; r += AVX2_ROWS)
-            step_avx2(b, group, r, g, field + r * AVX2_COLUMNS, negative + r * AVX2_COLUMNS);
+AVX2 INLINE void block_avx2(const mp_tc_block *block, int group) {
+    const mp_tc_block b = *block; /* which no store of a vector can change */
+    _Alignas(64) uint16_t field[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0},
+                                                 negative[MP_TC_MAX_ROWS * AVX2_COLUMNS] = {0};
+    for (int64_t g = 0; g < b.groups; g++) {
+        mp_tc_prepare_avx2(&b, group, g, BYTE_BIAS, field, negative);
+        for (int64_t r = 0; r < b.rows; r += AVX2_ROWS)
+            step_avx2(&b, group, r, g, field + r * AVX2_COLUMNS, negative + r * AVX2_COLUMNS);
     }
 }
 

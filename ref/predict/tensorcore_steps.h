@@ -27,6 +27,7 @@ void mp_tc_bracket_avx512(const mp_tc_bracket_block *b);
 void mp_tc_bracket_avx2(const mp_tc_bracket_block *b);
 unsigned mp_tc_lanes_avx512(const mp_tc_lanes *l, float result[MP_TC_LANES]);
 unsigned mp_tc_lanes_avx2(const mp_tc_lanes *l, float result[MP_TC_LANES]);
+uint64_t mp_tc_pairs_avx512(const mp_tc_pairs *p, float result[MP_TC_PAIRS]);
 #endif
 
 /* All kernels take a step of all rows before the next step: the panel's part of a step, 9 KiB at most, then
@@ -61,7 +62,8 @@ INLINE void mp_tc_fetch(const mp_tc_block *b, int group, int64_t columns, size_t
 }
 
 #if MP_X86
-#define AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512bitalg,avx512vpopcntdq")))
+#define AVX512 \
+    __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512bitalg,avx512vpopcntdq")))
 #define AVX2 __attribute__((target("avx2,fma,f16c"))) /* no processor has one of them without the others */
 
 enum { AVX512_ROWS = 4 };

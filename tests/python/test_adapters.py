@@ -128,10 +128,10 @@ def test_a_package_that_is_not_there():
 # ---- tables out of reports ----
 
 
-def report(path, versions="mine 1.0, gcc 12.2.0", **figures):
+def report(path, versions="mine 1.0, gcc 12.2.0", subject="s", **figures):
     stage = {"judged": True, "predicted": 100, "mispredicted": 0, "first": None, "first_value": 0.0,
              "first_predicted": 0.0, "max_ulps": 0, **figures}
-    verdict = {"name": "M=4 topk=2 act=silu", "subject": "s", "outcome": "PASS", "stages": {"act": stage}}
+    verdict = {"name": "M=4 topk=2 act=silu", "subject": subject, "outcome": "PASS", "stages": {"act": stage}}
     path.write_text(json.dumps({"run": {"versions": versions}, "verdicts": [verdict]}))
     return str(path)
 
@@ -151,6 +151,11 @@ def test_a_table_counts_what_differs(tmp_path):
 def test_a_table_of_a_subject_without_a_version(tmp_path):
     code, out, err = script("table.py", report(tmp_path / "a.json", versions="mine, gcc 12.2.0"))
     assert code == 0 and "| mine | act | 1 |" in out and "\nmine: 1 PASS" in out, err
+
+
+def test_a_table_of_our_own_subject(tmp_path):
+    code, out, err = script("table.py", report(tmp_path / "a.json", versions="gcc 12.2.0", subject="host"))
+    assert code == 0 and "| host | act | 1 |" in out and "\nhost: 1 PASS" in out, err
 
 
 def test_a_table_of_no_report(tmp_path):
