@@ -72,6 +72,13 @@ static void put_pairs(FILE *out, const mp_verdict *v) {
     fprintf(out, "%s)", worst->bits_equal || worst->required ? "" : ", equality not promised");
 }
 
+/* What a pass does not cover. */
+static void put_left_open(FILE *out, const mp_check_result *check) {
+    if (check->answer != MP_PASSED || !check->text[0]) return;
+    fputs(" but ", out);
+    mp_report_put(out, check->text);
+}
+
 static void put_figures(FILE *out, const mp_verdict *v) {
     bool numbers = false;
     for (int i = 0; i < MP_STAGE_COUNT; i++) numbers |= i != MP_ALIGN && v->stage[i].judged;
@@ -92,19 +99,23 @@ static void put_figures(FILE *out, const mp_verdict *v) {
         const int drifting = mp_verdict_drift_stage(v);
         fprintf(out, " drift=%s", plain(v->stage[drifting].max_drift, 2).text);
         if (v->stage[drifting].max_drift != 0) fprintf(out, " in %s", mp_stage_name((mp_stage)drifting));
+        put_left_open(out, &v->check[MP_CHECK_BOUND]);
     }
     int64_t predicted = 0, mispredicted = 0;
     for (int i = 0; i < MP_STAGE_COUNT; i++) {
         predicted += v->stage[i].predicted;
         mispredicted += v->stage[i].mispredicted;
     }
-    if (predicted > 0 && mispredicted == 0) fprintf(out, "  predicted=equal");
+    if (predicted > 0 && mispredicted == 0) {
+        fprintf(out, "  predicted=equal");
+        put_left_open(out, &v->check[MP_CHECK_BITS]);
+    }
     if (mispredicted > 0)
         fprintf(out, "  predicted=differ in %lld of %lld", (long long)mispredicted, (long long)predicted);
     const mp_check_result *golden = &v->check[MP_CHECK_GOLDEN];
     if (golden->answer == MP_PASSED) {
-        fprintf(out, "  golden=equal%s", golden->text[0] ? " but " : "");
-        mp_report_put(out, golden->text);
+        fprintf(out, "  golden=equal");
+        put_left_open(out, golden);
     }
 }
 

@@ -41,6 +41,16 @@ static void passed_rows(void **state) {
     v.check[MP_CHECK_GOLDEN].text = "not compared: out (the order of additions is not fixed)";
     assert_contains(row(&v, 0, false), "  golden=equal but not compared: out (the order");
     v.check[MP_CHECK_GOLDEN].text = "";
+    v.stage[MP_DOWN].predicted = 8;
+    v.check[MP_CHECK_BOUND].text = "down: 3 of 8 elements may have overflowed on the way";
+    v.check[MP_CHECK_BITS].answer = MP_PASSED;
+    v.check[MP_CHECK_BITS].text = "act is not predicted (its function is any)";
+    assert_contains(
+        row(&v, 0, false),
+        " drift=0 but down: 3 of 8 elements may have overflowed on the way  predicted=equal but act "
+        "is not predicted (its function is any)  golden=equal\n");
+    v.check[MP_CHECK_BOUND].text = v.check[MP_CHECK_BITS].text = "";
+    v.stage[MP_DOWN].predicted = 0;
 
     v.pair[v.pair_count++] = pair("subject host", false, false, 1e-3);
     assert_contains(row(&v, 0, false),
