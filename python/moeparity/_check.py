@@ -141,6 +141,8 @@ def _verdicts(report, terminal, diagnostics, code, described, errors):
     found, printed = report["verdicts"], rows(terminal)
     if not found or len(found) != len(printed):
         raise NotRun(_said(diagnostics) or "the program judged nothing", code)
+    if report["run"]["interrupted"]:  # the rest was not judged: those before it are no pass of all
+        raise NotRun(f"interrupted after {len(found)} of {report['run']['cases']} cases", code)
     verdicts = Verdicts()
     for verdict, row in zip(found, printed):
         again = f"moeparity.check({described.name}, {verdict['name']!r})"

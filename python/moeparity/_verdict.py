@@ -12,7 +12,8 @@ def _skip(reason):
 
 
 class NotRun(RuntimeError):
-    """The program judged nothing: bad input, or a subject that could not be started. The text is its own.
+    """The program judged nothing: bad input, or a subject that could not be started. The text is its own. Or
+    it was interrupted, and has not judged all.
 
     code  its exit code: 2 bad input, 3 could not be run, ...
     """

@@ -342,6 +342,20 @@ def test_ctrl_c_ends_the_program_too():
     assert moeparity.check(kernels.act, CASE)
 
 
+def test_an_interrupted_run_is_no_pass():
+    runs = []
+
+    def act(cache1, case):
+        runs.append(1)
+        if len(runs) == 4:  # in the second case: two runs are one
+            with open(f"/proc/self/task/{os.getpid()}/children", encoding="ascii") as children:
+                os.kill(int(children.read()), signal.SIGTERM)
+        return kernels.silu(cache1, case.N).astype(cache1.dtype)
+
+    with pytest.raises(moeparity.NotRun, match="interrupted after [1-3] of 20 cases"):
+        moeparity.check_all(act, [f"M=4 N={n} scope=act" for n in range(8, 28)])
+
+
 def test_a_timeout_is_one():
     def slow(cache1, case):
         time.sleep(2.5)
