@@ -26,6 +26,7 @@ typedef struct spoiled {
     bool zero_tile;                         /* the configuration lacks a number */
     bool two_blocks;                        /* its tiles do not share an alignment */
     bool device;                            /* the subject's tensors are copies */
+    bool half_digests;                      /* there, of whose rows a digest leaves out the second half */
     bool no_tile;                           /* no variant of the tile can run */
     bool one_tile;                          /* nor is one offered */
     void (*promise)(mp_contract *contract); /* instead of what the host promises; NULL: that */

@@ -152,6 +152,25 @@ static void determinism_can_be_demanded(void **state) {
     }
 }
 
+static mp_status other_end_of_a_row(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)err;
+    if (run == 1) ((uint16_t *)trace->t[MP_OUT].data)[c->K - 1] ^= 1;
+    return MP_OK;
+}
+
+/* Runs are compared by the digests of rows that a device makes: of halves of them every run has the bits of
+ * the first. */
+static void digests_that_leave_something_out_are_found_out(void **state) {
+    (void)state;
+    const char *text = "M=8 topk=2 K=32 N=16";
+    spoiled self = {.device = true, .spoil = other_end_of_a_row};
+    expect_failure(judge_by(self, text, NULL, NULL), MP_CHECK_REPEAT, "token 0 column 31");
+    self.half_digests = true;
+    const mp_verdict *v = judge_by(self, text, NULL, NULL);
+    assert_int_equal(v->outcome, MP_CRASH);
+    assert_non_null(strstr(v->reason, "device copy of cache1: the digest of row "));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_run_says_nothing_about_repeating),
@@ -161,6 +180,7 @@ int main(void) {
         cmocka_unit_test(an_unordered_sum_excuses_the_sum_only),
         cmocka_unit_test(an_unordered_sum_keeps_its_bounds_in_every_run),
         cmocka_unit_test(determinism_can_be_demanded),
+        cmocka_unit_test(digests_that_leave_something_out_are_found_out),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "base/host_memory.h"
 #include "harness/phases.h"
 #include "moeparity/space.h"
+#include "offload/cross_check.h"
 
 #include <stdlib.h>
 
@@ -28,6 +29,27 @@ static mp_status digest_rows(mp_trace *trace, int id, mp_error *err) {
     trace->row_digest[id] = digest;
     const mp_rows_region rows = {t->data, mp_tensor_row_bytes(t), mp_tensor_rows(t), digest};
     return mp_host_space.digest_rows(mp_host_space.self, &rows, 1, err);
+}
+
+mp_status mp_first_run_check_digests(const mp_session *s, mp_error *err) {
+    const mp_trace *first = &s->first;
+    int64_t row[MP_CROSS_CHECKED];
+    for (int id = 0; id < MP_TENSOR_COUNT; id++) {
+        const mp_tensor *t = &first->t[id];
+        if (!t->data || !first->row_digest[id]) continue;
+        const int64_t chosen =
+            mp_cross_check_choose(mp_tensor_rows(t), (uint64_t)s->row->c.seed, MP_CROSS_CHECKED, row);
+        for (int64_t i = 0; i < chosen; i++) {
+            const uint64_t there = first->row_digest[id][row[i]],
+                           here = mp_space_row_digest(mp_tensor_row(t, row[i]), mp_tensor_row_bytes(t));
+            if (there != here)
+                return mp_fail(err, MP_EDEVICE,
+                               "%s%s: the digest of row %lld is %016llx, on the host %016llx",
+                               s->options->subject->space->name, mp_tensor_name((mp_tensor_id)id),
+                               (long long)row[i], (unsigned long long)there, (unsigned long long)here);
+        }
+    }
+    return MP_OK;
 }
 
 mp_status mp_first_run_put_aside(mp_session *s, mp_error *err) {

@@ -11,6 +11,10 @@
 /* Bytes of its outputs that digests will stand for; 0: it stays as it is. `options` or NULL: the usual. */
 size_t mp_first_run_aside_bytes(const mp_run_options *options, const mp_case *c, int block_size_m);
 
+/* Of a run whose numbers are on the host, and digests of its rows where they were: a few of them are made
+ * again here. MP_EDEVICE where they are others, for all that is compared by digests would have been compared
+ * with nothing. */
+mp_status mp_first_run_check_digests(const mp_session *s, mp_error *err);
 /* After the run was judged: makes the digests that are not there yet, and gives the numbers up. */
 mp_status mp_first_run_put_aside(mp_session *s, mp_error *err);
 /* Runs the case once more as the first time, and puts the numbers where those of the first run were. They are

@@ -81,7 +81,7 @@ static mp_status run_first(mp_session *s, mp_left *left, mp_error *err) {
     if (status == MP_OK) status = s->offload ? mp_left_read(left, err) : mp_left_fetch(left, err);
     s->first = left->trace;
     left->trace = (mp_trace){0};
-    return status;
+    return status == MP_OK ? mp_first_run_check_digests(s, err) : status;
 }
 
 static mp_status judge_first(mp_session *s, mp_error *err) {
