@@ -172,12 +172,17 @@ static void put_by_cpu(FILE *out, const mp_verdict *verdicts, size_t count) {
                 (long long)by_cpu, (long long)all);
 }
 
+static const char *predicted_by(const mp_run_info *info) {
+    if (strcmp(info->subject, "host") != 0) return "";
+    return info->settings && strstr(info->settings, "--contract ") ? " (prediction by the --contract)"
+                                                                   : " (prediction of sm_90)";
+}
+
 /* The host subject runs on the CPU, and says by which arithmetic. Nothing where no subject could be opened:
  * the reasons of the skips say why. */
 static void put_subject(FILE *out, const mp_run_info *info) {
     if (info->subject[0] == '\0') return;
-    fprintf(out, "subject %s%s on ", info->subject,
-            strcmp(info->subject, "host") == 0 ? " (prediction of sm_90)" : "");
+    fprintf(out, "subject %s%s on ", info->subject, predicted_by(info));
     mp_report_put(out, info->device[0] != '\0' ? info->device : info->host);
     if (info->versions[0] != '\0') {
         fprintf(out, ", ");

@@ -297,6 +297,23 @@ static void a_smaller_batch_that_hides_is_not_proven(void **state) {
     assert_non_null(strstr(out, "3 batch sizes: 2 proven, 0 refuted, 1 not proven"));
 }
 
+/* Nor is a tile by the stages before those that it is for: cache1 says nothing of down. */
+static void what_shows_no_output_is_not_proven(void **state) {
+    (void)state;
+    write_file("E=4,N=32,device_name=Few.json",
+               "{\"4\": {\"BLOCK_SIZE_M\": 16, \"BLOCK_SIZE_N\": 32, \"BLOCK_SIZE_K\": 32, "
+               "\"GROUP_SIZE_M\": 1, \"num_warps\": 4, \"num_stages\": 2}}");
+#define PROVE_FEW(words)                                                                                     \
+    "moeparity tune verify E=4,N=32,device_name=Few.json -v --with 'K=64 topk=2' --most 8 --each --subject " \
+    "'plugin:plugins/pipeline.so," words "'"
+    expect(PROVE_FEW("ieee-any-order"), 0, "3 batch sizes: 3 proven", "");
+    expect(PROVE_FEW("shy ieee-any-order"), 1, "3 batch sizes: 0 proven, 0 refuted, 3 not proven", "");
+    assert_non_null(strstr(out, "not judged: nothing is exposed from act on"));
+    expect("moeparity run --case 'M=8 topk=2 K=64 N=32' --strict --subject "
+           "'plugin:plugins/pipeline.so,shy ieee-any-order'",
+           1, "bound: strict: not judged: nothing is exposed from act on", "");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pipeline_in_c),
@@ -313,6 +330,7 @@ int main(void) {
         cmocka_unit_test(in_process_all_rows_are_named),
         cmocka_unit_test(it_is_loaded_by_a_worker_alone),
         cmocka_unit_test(a_smaller_batch_that_hides_is_not_proven),
+        cmocka_unit_test(what_shows_no_output_is_not_proven),
     };
     return cmocka_run_group_tests(tests, link_plugins, tear_down);
 }

@@ -363,6 +363,8 @@ static void reports_agree_with_the_list(void **state) {
 static void the_terminal_names_subject_cpu_and_reference(void **state) {
     (void)state;
     expect("moeparity run ok.yaml --subject host", 0, "\nsubject host (prediction of sm_90) on ", "");
+    expect("moeparity run ok.yaml --subject host --contract sm_80", 0,
+           "\nsubject host (prediction by the --contract) on ", "");
     assert_non_null(strstr(out, "; reference "));
     assert_true(strstr(out, "gcc ") || strstr(out, "lang "));
     expect("moeparity run ok.yaml --subject ref --plain", 0, "\nsubject ref on ", "");

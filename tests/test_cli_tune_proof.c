@@ -38,6 +38,12 @@ static void a_file_is_verified(void **state) {
     /* nothing here can run a tile */
     expect("moeparity tune verify new/" NAME, 77, "not proven on a device", "");
     assert_int_equal(count_of(out, "no CUDA driver"), 1);
+    /* of some elements nothing is known: the others prove no launch */
+    expect("moeparity tune verify new/" NAME " -v --each --subject host"
+           " --with 'K=64 topk=4 dtype=fp16 data=overflow fused_sum=1 rsf=2.5'",
+           1, "elements have no finite bound", "");
+    assert_non_null(strstr(out, " 0 refuted, "));
+    assert_null(strstr(out, "[OK] M=17"));
     expect("MOEPARITY_REQUIRE_GPU=1 moeparity tune verify new/" NAME, 3, "not proven on a device", "");
     expect("moeparity tune verify new/" NAME " --static", 0, "only what needs no GPU was asked for", "");
     expect("moeparity tune verify new/" NAME HOST " --most 9", 0, "left out, and not proven: 2 larger", "");

@@ -68,6 +68,32 @@ static mp_status other_bits_in_the_second_run(int run, const mp_case *c, mp_trac
     return MP_OK;
 }
 
+static mp_status another_sum_in_the_second_run(int run, const mp_case *c, mp_trace *trace, mp_error *err) {
+    (void)c, (void)err;
+    if (run == 1) ((uint16_t *)trace->t[MP_OUT].data)[3] ^= 1;
+    return MP_OK;
+}
+
+/* Between what is read and the first tensor that is shown any stage may be the one that does not repeat. */
+static void where_hidden_stages_begin_to_differ(void **state) {
+    (void)state;
+    const mp_tensor_set caches = MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE3);
+    static const struct {
+        mp_tensor_set shown; /* of the caches */
+        const char *begins;
+    } rows[] = {{0, "begins in gate_up..combine: "},
+                {MP_IN_SET(MP_CACHE1), "begins in act..combine: "},
+                {MP_IN_SET(MP_CACHE1) | MP_IN_SET(MP_CACHE2) | MP_IN_SET(MP_CACHE3), "begins in combine: "}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const mp_verdict *v =
+            judge_by((spoiled){.spoil = another_sum_in_the_second_run, .hides = caches & ~rows[i].shown},
+                     "M=8 topk=2 K=32 N=16", NULL, NULL);
+        assert_int_equal(v->check[MP_CHECK_REPEAT].answer, MP_FAILED);
+        assert_int_equal(v->check[MP_CHECK_BOUND].answer, MP_PASSED);
+        if (strncmp(v->begins, rows[i].begins, strlen(rows[i].begins)) != 0) fail_msg("%s", v->begins);
+    }
+}
+
 static void an_unordered_sum_excuses_the_sum_only(void **state) {
     (void)state;
     const char *text = "M=4 E=4 topk=4 K=32 N=16 act=silu fused_sum=1";
@@ -131,6 +157,7 @@ int main(void) {
         cmocka_unit_test(one_run_says_nothing_about_repeating),
         cmocka_unit_test(a_repeat_that_compared_nothing_is_not_judged),
         cmocka_unit_test(an_order_that_is_not_promised_may_change),
+        cmocka_unit_test(where_hidden_stages_begin_to_differ),
         cmocka_unit_test(an_unordered_sum_excuses_the_sum_only),
         cmocka_unit_test(an_unordered_sum_keeps_its_bounds_in_every_run),
         cmocka_unit_test(determinism_can_be_demanded),

@@ -256,6 +256,28 @@ static void every_fault_of_a_combine_is_found_out(void **state) {
                 11, MEASURED_WRONGLY);
 }
 
+/* Where nearly all tokens go nowhere, rows of zeros say nothing of what is wrong with the others. */
+static void faults_of_a_combine_of_few_tokens_are_found_out(void **state) {
+    (void)state;
+    static const int faults[] = {2, 3, 5, 7, 10};
+    const char *text =
+        "M=400 topk=2 E=4 K=96 N=16 dtype=bf16 apply_router_weight_in_combine=1 filter=0.985 rsf=2.5";
+    fake.execute = execute_combine;
+    for (size_t i = 0; i < COUNT(faults); i++) {
+        mp_verdict v;
+        mp_error err = {0};
+        fault = faults[i];
+        start(text);
+        const mp_status status = judge(mp_offload_engine(offload), &v, &err);
+        mp_verdict_free(&v);
+        stop();
+        print_message("%s: %s\n", planted, err.text);
+        assert_int_equal(status, MP_EDEVICE);
+        assert_non_null(strstr(err.text, MEASURED_WRONGLY));
+    }
+    fake.execute = fake.right;
+}
+
 /* And of an activation. */
 static const char *mislead_act(mp_screen_act_params *p) {
     switch (fault) {
@@ -418,6 +440,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_fault_is_found_out),
                                        cmocka_unit_test(every_fault_in_scales_is_found_out),
                                        cmocka_unit_test(every_fault_of_a_combine_is_found_out),
+                                       cmocka_unit_test(faults_of_a_combine_of_few_tokens_are_found_out),
                                        cmocka_unit_test(every_fault_of_an_activation_is_found_out),
                                        cmocka_unit_test(every_fault_of_a_quantiser_is_found_out),
                                        cmocka_unit_test(what_is_not_seen_of_codes_is_left_to_the_cpu),

@@ -239,7 +239,7 @@ static void answer(beside *b) {
     if (!mp_golden_same_contract(b->entry, &s->offer.contract)) {
         answer_contract(b, open || hidden);
     } else if (differs[0]) {
-        if (b->pattern[0]) mp_begins(s->v, b->stage, b->stage, b->pattern);
+        if (b->pattern[0]) mp_session_begins(s, b->stage, b->pattern);
         mp_check_fail(s->v, MP_CHECK_GOLDEN, "%s", differs);
     } else if (b->lacking.length > 0) {
         mp_text_add(&why, "the golden lacks %s", mp_text_get(&b->lacking));

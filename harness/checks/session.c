@@ -7,6 +7,7 @@
 #include "harness/answers.h"
 #include "harness/checks/first_run.h"
 #include "harness/judge/judge.h"
+#include "harness/judge/judge_stage.h"
 #include "harness/phases.h"
 #include "harness/subjects/copies.h"
 #include "harness/subjects/lend.h"
@@ -178,9 +179,15 @@ mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_par
     return status;
 }
 
+void mp_session_begins(mp_session *s, mp_stage stage, const char *pattern) {
+    const mp_case *c = &s->row->c;
+    const mp_judgement j = mp_judgement_planned(c, mp_case_inputs(c) | s->offer.exposes);
+    mp_begins(s->v, mp_span_first(&j, stage), stage, pattern);
+}
+
 void mp_session_expect_equal(mp_session *s, mp_check check, const char *what, const mp_comparison *found) {
     if (found->differing == 0) return;
-    mp_begins(s->v, found->stage, found->stage, found->pattern);
+    mp_session_begins(s, found->stage, found->pattern);
     char alone[160] = "";
     if (found->rows_alone > 0)
         snprintf(alone, sizeof alone,

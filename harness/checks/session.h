@@ -82,6 +82,9 @@ typedef enum mp_judged_part {
 mp_status mp_session_judge(mp_session *s, const mp_other_run *run, mp_judged_part part, mp_check check,
                            const char *what, int64_t *judged, mp_error *err);
 
+/* mp_begins where the output of a stage has other bits: of stages whose outputs the subject does not show it
+ * may be any of them. */
+void mp_session_begins(mp_session *s, mp_stage stage, const char *pattern);
 /* Fails `check` where a comparison found that `what` gave other bits, and says where that begins. */
 void mp_session_expect_equal(mp_session *s, mp_check check, const char *what, const mp_comparison *found);
 

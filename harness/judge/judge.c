@@ -7,6 +7,7 @@
 #include "harness/phases.h"
 #include "harness/progress.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Whether the subject shows what the stage made. */
@@ -108,14 +109,18 @@ mp_stage_set mp_span_stages(const mp_judgement *j, mp_stage last) {
     return set;
 }
 
+mp_stage mp_span_first(const mp_judgement *j, mp_stage last) {
+    const mp_stage_set set = mp_span_stages(j, last);
+    int first = 0;
+    while (!mp_in_stages(set, first)) first++;
+    return (mp_stage)first;
+}
+
 mp_status mp_for_each_span(const mp_judgement *j, mp_span_visit visit, void *ctx, mp_error *err) {
     mp_status status = MP_OK;
     for (int s = 0; s < MP_STAGE_COUNT && status == MP_OK; s++) {
         if (!mp_case_has_stage(j->c, (mp_stage)s) || !exposed(j, (mp_stage)s)) continue;
-        const mp_stage_set set = mp_span_stages(j, (mp_stage)s);
-        int first = 0;
-        while (!mp_in_stages(set, first)) first++;
-        status = visit(ctx, j, (mp_stage)first, (mp_stage)s, err);
+        status = visit(ctx, j, mp_span_first(j, (mp_stage)s), (mp_stage)s, err);
     }
     return status;
 }
@@ -142,7 +147,8 @@ static bool shows_counts_alone(const mp_judgement *j) {
            j->in->t[MP_TOPK_IDS].data && !j->in->ids_unknown;
 }
 
-/* Stages behind the last tensor that is exposed. */
+/* Stages behind the last tensor that is exposed: what a subject was asked for is not judged then, whatever the
+ * others are; a file was asked for no more than it holds. */
 static void tell_unseen(const mp_judgement *j) {
     for (int s = 0; s < MP_STAGE_COUNT; s++) {
         if (!mp_case_has_stage(j->c, (mp_stage)s) || exposed(j, (mp_stage)s)) continue;
@@ -151,8 +157,14 @@ static void tell_unseen(const mp_judgement *j) {
             later = later || (mp_case_has_stage(j->c, (mp_stage)k) && exposed(j, (mp_stage)k));
         if (s == MP_ALIGN && !shows_counts_alone(j))
             mp_check_not_judged(j->v, MP_CHECK_INTEGER, "the subject leaves no align tensors");
-        if (s != MP_ALIGN && !later)
-            mp_check_pass_partly(j->v, MP_CHECK_BOUND, "nothing is exposed behind the last stage judged");
+        if (s == MP_ALIGN || later) continue;
+        char why[80];
+        snprintf(why, sizeof why, "nothing is exposed from %s on", mp_stage_name((mp_stage)s));
+        if (j->c->data == MP_FROM_FILE)
+            mp_check_pass_partly(j->v, MP_CHECK_BOUND, why);
+        else
+            mp_check_not_judged(j->v, MP_CHECK_BOUND, "%s", why);
+        return;
     }
 }
 

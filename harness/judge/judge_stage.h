@@ -50,6 +50,7 @@ static inline bool mp_in_stages(mp_stage_set set, int stage) {
 /* The stages that make the output of `last` of what the trace exposes: itself, and before it those whose own
  * output nobody sees and one of them reads. */
 mp_stage_set mp_span_stages(const mp_judgement *j, mp_stage last);
+mp_stage mp_span_first(const mp_judgement *j, mp_stage last); /* of these stages */
 /* Calls visit for the last of them, wherever an output is exposed, in pipeline order; first is the first of
  * them. */
 typedef mp_status mp_span_visit(void *ctx, const mp_judgement *j, mp_stage first, mp_stage last,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "harness/judge/screened_rows.h"
 
+#include "cases/graph_tables.h"
 #include "offload/cross_check.h"
 #include "ref/engine.h"
 
@@ -17,21 +18,40 @@ mp_status mp_screened_rows_alloc(mp_screened_rows *x, const mp_stage_judge *s, m
                                  : mp_fail(err, MP_EMEMORY, "judge: no memory for figures of %zu rows", rows);
 }
 
-/* Of those whose figures count a few, spread over them. */
-static void choose(mp_screened_rows *x, const mp_stage_judge *s, uint64_t which) {
-    int64_t place[MP_CROSS_CHECKED], passed = 0, next = 0;
-    for (int64_t r = 0; r < s->rows; r++) passed += x->figures[r].passed == s->width;
-    const int64_t chosen = mp_cross_check_choose(passed, which, MP_CROSS_CHECKED, place);
-    passed = 0;
-    for (int64_t r = 0; r < s->rows; r++) { /* places ascend */
-        x->mark[r] = x->figures[r].passed == s->width ? THERE : HERE;
-        if (x->mark[r] == HERE) continue;
-        if (next < chosen && place[next] == passed) {
-            x->mark[r] = BOTH;
-            next++;
-        }
-        passed++;
+/* Whether some slot of the row goes to an expert: others are zeros, or nothing, which say little. */
+static bool is_routed(const mp_stage_judge *s, int64_t row) {
+    const int32_t *ids = s->j->t[MP_TOPK_IDS].data;
+    const int64_t each = mp_stage_rows_are_slots(s->stage) ? 1 : s->j->c->topk;
+    for (int64_t slot = row * each; ids && slot < (row + 1) * each; slot++)
+        if (ids[slot] >= 0) return true;
+    return !ids;
+}
+
+/* Marks a few of the rows whose figures count, spread over them, or over those that are routed; their
+ * number. */
+static int64_t choose_some(mp_screened_rows *x, const mp_stage_judge *s, uint64_t which, bool routed) {
+    int64_t place[MP_CROSS_CHECKED], there = 0, next = 0;
+    for (int64_t r = 0; r < s->rows; r++) there += x->mark[r] != HERE && (!routed || is_routed(s, r));
+    const int64_t chosen = mp_cross_check_choose(there, which, MP_CROSS_CHECKED, place);
+    there = 0;
+    for (int64_t r = 0; r < s->rows && next < chosen; r++) { /* places ascend */
+        if (x->mark[r] == HERE || (routed && !is_routed(s, r)) || place[next] != there++) continue;
+        x->mark[r] = BOTH;
+        next++;
     }
+    return chosen;
+}
+
+static void choose(mp_screened_rows *x, const mp_stage_judge *s, uint64_t which) {
+    int64_t passed = 0;
+    bool says = false;
+    for (int64_t r = 0; r < s->rows; r++) {
+        x->mark[r] = x->figures[r].passed == s->width ? THERE : HERE;
+        passed += x->mark[r] == THERE;
+    }
+    int64_t chosen = choose_some(x, s, which, false);
+    for (int64_t r = 0; r < s->rows && !says; r++) says = x->mark[r] == BOTH && is_routed(s, r);
+    if (!says) chosen += choose_some(x, s, which, true);
     mp_screened_count(&x->screened, passed - chosen);
 }
 

@@ -79,6 +79,11 @@ static bool passed(const mp_verdict *v, mp_check check) {
     return result->answer == MP_PASSED || (result->answer == MP_FAILED && is_of_a_pair(result));
 }
 
+/* Of elements that the check's pass does not cover nothing was proven; else "". */
+static const char *left_open(const mp_verdict *v, mp_check check) {
+    return v->check[check].answer == MP_PASSED ? v->check[check].text : "";
+}
+
 static unsigned checks_passed(const mp_verdict *v) {
     unsigned checks = 0;
     for (int i = 0; i < MP_CHECK_COUNT; i++)
@@ -112,6 +117,8 @@ static void take_row(mp_launch *l, const mp_verdict *v) {
             !passed(v, MP_CHECK_BOUND)    ? v->check[MP_CHECK_BOUND].text
             : !passed(v, MP_CHECK_REPEAT) ? v->check[MP_CHECK_REPEAT].text
                                           : v->check[MP_CHECK_GUARD].text);
+    else if (left_open(v, MP_CHECK_BOUND)[0])
+        say(l, MP_UNPROVEN, "judged in part: %s", left_open(v, MP_CHECK_BOUND));
     else
         say(l, MP_PROVEN, "judged by itself");
 }
