@@ -79,9 +79,10 @@ static uint64_t run_pairs(const job *j, const chosen *c, int64_t first, float *d
                      .a_exponent = s->row_exponents + row / COLUMNS * COLUMNS * f->k + first * COLUMNS,
                      .w_exponent = s->column_exponents + panel * f->k + first * COLUMNS,
                      .count = c->count};
-    for (int i = 0; i < c->count; i++) {
-        p.row[i] = (uint8_t)(c->row[i] % COLUMNS);
-        p.column[i] = (uint8_t)(c->column[i] % COLUMNS);
+    for (int i = 0; i < MP_TC_PAIRS; i++) {
+        const int of = i < c->count ? i : 0;
+        p.row[i] = (uint8_t)(c->row[of] % COLUMNS);
+        p.column[i] = (uint8_t)(c->column[of] % COLUMNS);
     }
     const uint64_t certain = j->kernel->run_pairs(&p, dot);
     return f->dtype == MP_FP16 ? UINT64_MAX : certain; /* all of whose numbers have exponents */

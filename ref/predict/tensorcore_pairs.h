@@ -26,8 +26,8 @@ typedef struct mp_tc_pairs {
     const float *w;                        /* [k, COLUMNS], of which IN_REACH are read */
     const int8_t *a_exponent, *w_exponent; /* [k, COLUMNS], of which a row and a column are those below */
     int count;                             /* of the pairs, PAIRS at most */
-    uint8_t row[MP_TC_PAIRS], column[MP_TC_PAIRS]; /* modulo IN_REACH where numbers are meant; 0 behind the
-                                                      last */
+    uint8_t row[MP_TC_PAIRS], column[MP_TC_PAIRS]; /* modulo IN_REACH where numbers are meant; of some pair
+                                                      behind the last */
 } mp_tc_pairs;
 
 /* result: of each pair, from a zero accumulator; a zero is +0. Returns a bit for each pair that is certain:
