@@ -191,9 +191,9 @@ const mp_command_row mp_commands[MP_COMMAND_COUNT] = {
                                 "Without --case: M=70000 topk=2 act=silu."},
     [MP_CMD_BENCH_PREDICT] = {"bench predict", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
                               "no argument", "time the prediction of a device's bits",
-                              "Without --case: M=70000 topk=2 act=silu, which takes two cores a quarter of "
-                              "an hour, for each kernel of the CPU is timed, the portable ones too; with "
-                              "M=2048 less than a minute. The table comes in the end."},
+                              "Without --case: M=70000 topk=2 act=silu, which takes many minutes, for each "
+                              "kernel of the CPU is timed, the portable ones too; with M=2048 less than one. "
+                              "The table comes in the end."},
     [MP_CMD_BENCH_KERNELS] = {"bench kernels", mp_cmd_bench, "[option ...]", MP_OPERANDS_NONE, 0, 0,
                               "no argument", "time the kernels on the GPU",
                               "Without --case: M=16384 topk=8 E=128 K=2048 N=768."},

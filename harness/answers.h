@@ -14,6 +14,10 @@ void mp_begins_conclude(mp_verdict *v, const mp_case *c);
 /* How the reason of a FAIL begins where the tile that a case or a tuned file names cannot be built or run. */
 #define MP_TILE_REFUSED "the tile that was asked for cannot run: "
 
+/* What float64 answers of numbers, a bit for each check: those that MP_CHECKS asks for where there are
+ * `numbers`. */
+#define MP_CHECKS_OF_NUMBERS (1u << MP_CHECK_BOUND | 1u << MP_CHECK_RMS | 1u << MP_CHECK_NAN)
+
 /* Records an answer of a part. A failure counts and keeps the first text; else the check is not judged where
  * a part was not, whatever comes before or after it; else it has passed. */
 void mp_check_fail(mp_verdict *v, mp_check check, const char *format, ...)

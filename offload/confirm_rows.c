@@ -36,14 +36,16 @@ static void free_sample(mp_confirm_sample *s) {
     free(s->factors);
 }
 
-static bool is_left_out(const mp_confirm_question *q, int64_t row) {
-    return (q->ids && q->ids[row] < 0) || (q->at && q->at[row] < 0);
+/* Not left out. */
+static bool is_there(const void *question, int64_t row) {
+    const mp_confirm_question *q = question;
+    return !((q->ids && q->ids[row] < 0) || (q->at && q->at[row] < 0));
 }
 
 /* All rows that are not left out have n equal codes. */
 static bool all_equal(const mp_confirm_question *q, const mp_confirmed_row *found, int64_t n) {
     for (int64_t r = 0; r < q->rows; r++)
-        if (!is_left_out(q, r) && (found[r].equal != n || found[r].predicted != found[r].got)) return false;
+        if (is_there(q, r) && (found[r].equal != n || found[r].predicted != found[r].got)) return false;
     return true;
 }
 
@@ -51,14 +53,8 @@ static bool all_equal(const mp_confirm_question *q, const mp_confirmed_row *foun
 static mp_status choose(const mp_offload *o, const mp_confirm_question *q, mp_confirm_sample *s,
                         mp_error *err) {
     const int64_t n = mp_tensor_row_length(q->got);
-    int64_t place[MP_CROSS_CHECKED], there = 0;
-    for (int64_t r = 0; r < q->rows; r++) there += !is_left_out(q, r);
-    const int64_t chosen = mp_cross_check_choose(there, (uint64_t)o->predicted, MP_CROSS_CHECKED, place);
-    there = 0;
-    for (int64_t r = 0; r < q->rows && s->count < chosen; r++) { /* places ascend */
-        if (is_left_out(q, r)) continue;
-        if (place[s->count] == there++) s->row[s->count++] = r;
-    }
+    s->count =
+        mp_cross_check_choose_those(q->rows, is_there, q, (uint64_t)o->predicted, MP_CROSS_CHECKED, s->row);
     for (int64_t i = 0; i < s->count; i++) s->at[i] = i;
     s->got = s->by_cpu = mp_tensor_shape(q->got->dtype, 2, s->count, n, 1);
     s->again = (mp_confirm_question){.kind = q->kind, .bits = &s->bits, .got = &s->got, .rows = s->count};

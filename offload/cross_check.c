@@ -28,6 +28,16 @@ int64_t mp_cross_check_choose(int64_t count, uint64_t which, int64_t most, int64
     return chosen;
 }
 
+int64_t mp_cross_check_choose_those(int64_t count, bool (*is_one)(const void *ctx, int64_t index),
+                                    const void *ctx, uint64_t which, int64_t most, int64_t *chosen) {
+    int64_t there = 0, place = 0, next = 0;
+    for (int64_t i = 0; i < count; i++) there += is_one(ctx, i);
+    const int64_t n = mp_cross_check_choose(there, which, most, chosen);
+    for (int64_t i = 0; i < count && next < n; i++) /* places ascend: each becomes what is there */
+        if (is_one(ctx, i) && chosen[next] == place++) chosen[next++] = i;
+    return n;
+}
+
 /* Rows of the expert that has this one, at most `most`, each once. */
 static int64_t rows_of_expert(const mp_row_block *blocks, int64_t count, int64_t of, int64_t most,
                               int64_t *row) {

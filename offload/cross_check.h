@@ -22,6 +22,9 @@ void mp_tile_results(const mp_gemm_tile *tile, const double *results[MP_TILE_RES
 /* Chooses at most `most` places among 0 .. count, spread over all of them, other ones for another `which`;
  * returns how many. */
 int64_t mp_cross_check_choose(int64_t count, uint64_t which, int64_t most, int64_t *place);
+/* The same among those of 0 .. count that `is_one` says are meant. */
+int64_t mp_cross_check_choose_those(int64_t count, bool (*is_one)(const void *ctx, int64_t index),
+                                    const void *ctx, uint64_t which, int64_t most, int64_t *chosen);
 /* The same of the rows of blocks, at most `most` of them. Where weights are large to decode, or to make, and
  * that is nearly all that a CPU then does, the rows are of two experts at most, other ones for another
  * `which`. */

@@ -124,6 +124,29 @@ static void places_are_spread(void **state) {
         }
 }
 
+static bool is_marked(const void *marks, int64_t index) {
+    return ((const bool *)marks)[index];
+}
+
+/* Among those that are meant they are what they are among as many. */
+static void places_among_some_are_spread_over_these(void **state) {
+    (void)state;
+    enum { COUNT = 40 };
+    rng r = {11};
+    for (uint64_t which = 0; which < 200; which++) {
+        int64_t meant[COUNT], there = 0, place[MP_CROSS_CHECKED], chosen[MP_CROSS_CHECKED];
+        bool mark[COUNT];
+        for (int64_t i = 0; i < COUNT; i++) {
+            mark[i] = random_below(&r, 1 + (int)(which % 10)) == 0;
+            if (mark[i]) meant[there++] = i;
+        }
+        const int64_t n = mp_cross_check_choose(there, which, MP_CROSS_CHECKED, place);
+        assert_int_equal(mp_cross_check_choose_those(COUNT, is_marked, mark, which, MP_CROSS_CHECKED, chosen),
+                         n);
+        for (int64_t i = 0; i < n; i++) assert_int_equal(chosen[i], meant[place[i]]);
+    }
+}
+
 /* Rows that are computed again are each once; of large weights they are of two experts at most, and over many
  * GEMMs of all. */
 static void rows_of_large_weights_are_of_few_experts(void **state) {
@@ -217,6 +240,7 @@ static void differences_are_found(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_cover_all), cmocka_unit_test(places_are_spread),
+        cmocka_unit_test(places_among_some_are_spread_over_these),
         cmocka_unit_test(rows_of_large_weights_are_of_few_experts), cmocka_unit_test(differences_are_found)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -182,24 +182,18 @@ static bool says_something(const check *k) {
     return k->with_values > 0 && (!k->bounds || k->with_bounds > 0);
 }
 
-static bool is_routed(const mp_judgement *j, int64_t token) {
-    const int32_t *ids = j->t[MP_TOPK_IDS].data;
-    for (int64_t slot = token * j->c->topk; slot < (token + 1) * j->c->topk; slot++)
-        if (ids[slot] >= 0) return true;
-    return false;
+static bool is_routed(const void *ctx, int64_t token) {
+    const mp_judgement *j = ctx;
+    return mp_judgement_routes(j, token * j->c->topk, j->c->topk);
 }
 
-/* Tokens that go to some expert, spread over all of them; returns how many. Others are zeros. */
+/* Tokens that go to some expert, spread over all of them; returns how many. Others are zeros: taken where
+ * there are no others. */
 static int64_t choose(const mp_judgement *j, int64_t tokens[MP_CROSS_CHECKED]) {
-    int64_t place[MP_CROSS_CHECKED], routed = 0, next = 0;
-    for (int64_t m = 0; m < j->c->M; m++) routed += is_routed(j, m);
     const uint64_t which = (uint64_t)j->c->seed;
-    if (routed == 0) return mp_cross_check_choose(j->c->M, which, MP_CROSS_CHECKED, tokens);
-    const int64_t chosen = mp_cross_check_choose(routed, which, MP_CROSS_CHECKED, place);
-    routed = 0;
-    for (int64_t m = 0; m < j->c->M && next < chosen; m++) /* places ascend */
-        if (is_routed(j, m) && place[next] == routed++) tokens[next++] = m;
-    return chosen;
+    const int64_t chosen =
+        mp_cross_check_choose_those(j->c->M, is_routed, j, which, MP_CROSS_CHECKED, tokens);
+    return chosen > 0 ? chosen : mp_cross_check_choose(j->c->M, which, MP_CROSS_CHECKED, tokens);
 }
 
 mp_status mp_check_tokens(const mp_judgement *j, const mp_token_figures *figures,

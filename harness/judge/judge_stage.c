@@ -24,9 +24,8 @@ mp_overflow mp_store_overflow(const mp_contract *contract, mp_dtype dtype) {
 }
 
 void mp_numbers_not_judged(mp_verdict *v, const char *why) {
-    static const mp_check of_numbers[] = {MP_CHECK_BOUND, MP_CHECK_RMS, MP_CHECK_NAN};
-    for (size_t i = 0; i < sizeof of_numbers / sizeof *of_numbers; i++)
-        mp_check_not_judged(v, of_numbers[i], "%s", why);
+    for (int i = 0; i < MP_CHECK_COUNT; i++)
+        if (MP_CHECKS_OF_NUMBERS >> i & 1) mp_check_not_judged(v, (mp_check)i, "%s", why);
 }
 
 void mp_stage_has_no_bound(const mp_judgement *j, mp_stage stage, const char *why) {
@@ -103,6 +102,13 @@ mp_status mp_stage_judge_expect_all(const mp_stage_judge *s, const mp_gemm_probl
     if (seen == rows * p->w.codes->dim[1]) return MP_OK;
     return mp_fail(err, MP_EINTERNAL, "%s: %s has shown %lld of %lld elements", mp_stage_name(s->stage),
                    engine->name(engine), (long long)seen, (long long)(rows * p->w.codes->dim[1]));
+}
+
+bool mp_judgement_routes(const mp_judgement *j, int64_t first, int64_t count) {
+    const int32_t *ids = j->t[MP_TOPK_IDS].data;
+    for (int64_t slot = first; ids && slot < first + count; slot++)
+        if (ids[slot] >= 0) return true;
+    return !ids;
 }
 
 static bool is_all_zeros(const void *bytes, size_t count) {

@@ -30,8 +30,8 @@ mp_status mp_judgement_open(const mp_case *c, const mp_contract *contract, const
                             const mp_inputs *in, const mp_trace *trace, uint32_t poison,
                             const mp_engine *engine, mp_verdict *v, mp_judgement *j, mp_error *err);
 void mp_judgement_close(mp_judgement *j);
-/* A judgement of tensors that are still to be read, for mp_for_each_span and mp_judgement_lacks alone; it
- * holds nothing that is to be closed. */
+/* A judgement of tensors that are still to be read, for mp_for_each_span, mp_span_first and
+ * mp_judgement_lacks alone; it holds nothing that is to be closed. */
 mp_judgement mp_judgement_planned(const mp_case *c, mp_tensor_set has);
 
 /* Float64 between stages is made of as many tokens at a time as fit into MP_SLAB_BYTES, at least of one; of
@@ -96,6 +96,9 @@ void mp_stage_judge_merge(mp_stage_judge *s, const mp_measure *part);
 /* MP_EINTERNAL where the engine has not shown every element of this GEMM: of what was not shown nothing is
  * known. Before anything else is measured. */
 mp_status mp_stage_judge_expect_all(const mp_stage_judge *s, const mp_gemm_problem *p, mp_error *err);
+/* Whether one of the slots first .. first+count goes to an expert, or may: where nobody has their ids. Others
+ * are zeros, or nothing, which say little of who measures them. */
+bool mp_judgement_routes(const mp_judgement *j, int64_t first, int64_t count);
 /* Rows of filtered slots, where the contract has them written as zeros: +0, not the result of some
  * arithmetic. */
 void mp_stage_judge_zero_rows(mp_stage_judge *s);

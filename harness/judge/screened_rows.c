@@ -18,27 +18,30 @@ mp_status mp_screened_rows_alloc(mp_screened_rows *x, const mp_stage_judge *s, m
                                  : mp_fail(err, MP_EMEMORY, "judge: no memory for figures of %zu rows", rows);
 }
 
-/* Whether some slot of the row goes to an expert: others are zeros, or nothing, which say little. */
+typedef struct rows_there {
+    const mp_screened_rows *x;
+    const mp_stage_judge *s;
+    bool routed; /* those alone that are */
+} rows_there;
+
 static bool is_routed(const mp_stage_judge *s, int64_t row) {
-    const int32_t *ids = s->j->t[MP_TOPK_IDS].data;
     const int64_t each = mp_stage_rows_are_slots(s->stage) ? 1 : s->j->c->topk;
-    for (int64_t slot = row * each; ids && slot < (row + 1) * each; slot++)
-        if (ids[slot] >= 0) return true;
-    return !ids;
+    return mp_judgement_routes(s->j, row * each, each);
+}
+
+static bool is_there(const void *ctx, int64_t row) {
+    const rows_there *r = ctx;
+    return r->x->mark[row] != HERE && (!r->routed || is_routed(r->s, row));
 }
 
 /* Marks a few of the rows whose figures count, spread over them, or over those that are routed; their
  * number. */
 static int64_t choose_some(mp_screened_rows *x, const mp_stage_judge *s, uint64_t which, bool routed) {
-    int64_t place[MP_CROSS_CHECKED], there = 0, next = 0;
-    for (int64_t r = 0; r < s->rows; r++) there += x->mark[r] != HERE && (!routed || is_routed(s, r));
-    const int64_t chosen = mp_cross_check_choose(there, which, MP_CROSS_CHECKED, place);
-    there = 0;
-    for (int64_t r = 0; r < s->rows && next < chosen; r++) { /* places ascend */
-        if (x->mark[r] == HERE || (routed && !is_routed(s, r)) || place[next] != there++) continue;
-        x->mark[r] = BOTH;
-        next++;
-    }
+    const rows_there those = {x, s, routed};
+    int64_t row[MP_CROSS_CHECKED];
+    const int64_t chosen =
+        mp_cross_check_choose_those(s->rows, is_there, &those, which, MP_CROSS_CHECKED, row);
+    for (int64_t i = 0; i < chosen; i++) x->mark[row[i]] = BOTH;
     return chosen;
 }
 
